@@ -1,0 +1,7 @@
+# cmake --install: the program, the library, its one header, a pkg-config file, and the data.
+install(TARGETS tinyllm_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS tinyllm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/tinyllm.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+configure_file(cmake/tinyllm.pc.in tinyllm.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tinyllm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(DIRECTORY tasks models demo data DESTINATION ${CMAKE_INSTALL_DATADIR}/tinyllm)

@@ -1,0 +1,21 @@
+/* SHA-256 and git's blob SHA-1, through libcrypto, incrementally. */
+#ifndef TL_BASE_DIGEST_H
+#define TL_BASE_DIGEST_H
+
+#include "base/error.h"
+
+enum { TL_HEX_SIZE = 65 }; /* room for any digest here as lower-case hex with its NUL */
+
+typedef struct tl_digest tl_digest;
+
+/* `algorithm`: "sha256" or "sha1". NULL when memory is out or the algorithm is unknown. */
+tl_digest *tl_digest_new(const char *algorithm);
+void tl_digest_free(tl_digest *digest);
+void tl_digest_update(tl_digest *digest, const void *bytes, size_t length);
+/* Writes the hex digest; the handle may only be freed afterwards. */
+bool tl_digest_finish(tl_digest *digest, char hex[TL_HEX_SIZE]);
+
+/* SHA-256 of bytes in one call. */
+bool tl_sha256(const void *bytes, size_t length, char hex[TL_HEX_SIZE]);
+
+#endif

@@ -1,0 +1,161 @@
+#include "base/json.h"
+
+#include "base/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+static int line_of(const char *text, const char *at) {
+    int line = 1;
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+cJSON *tl_json_parse(const char *text, size_t length, const char *where, tl_error *error) {
+    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        text += 3;
+        length -= 3;
+    }
+    const char *end = NULL;
+    cJSON *document = cJSON_ParseWithLengthOpts(text, length, &end, false);
+    const char *limit = text + length;
+    if (document) {
+        while (end < limit && strchr(" \t\r\n", *end) && *end)
+            end++;
+        if (end == limit) return document;
+        cJSON_Delete(document);
+    }
+    if (!end || end > limit) end = limit;
+    if (memchr(text, 0, length) == end && end < limit)
+        tl_fail(error, TL_ERROR_FORMAT, "%s:%d: not JSON: a NUL byte", where, line_of(text, end));
+    else
+        tl_fail(error, TL_ERROR_FORMAT, "%s:%d: not JSON: near '%.*s'", where, line_of(text, end),
+                (int)(limit - end > 24 ? 24 : limit - end), end);
+    return NULL;
+}
+
+cJSON *tl_json_read(const char *path, size_t limit, tl_error *error) {
+    size_t length;
+    char *text = tl_file_read(path, limit, &length, error);
+    if (!text) return NULL;
+    cJSON *document = tl_json_parse(text, length, path, error);
+    free(text);
+    return document;
+}
+
+const cJSON *tl_json_get(const cJSON *object, const char *field) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, field);
+    return item && !cJSON_IsNull(item) ? item : NULL;
+}
+
+bool tl_json_int(const cJSON *object, const char *field, int64_t lowest, int64_t highest,
+                 int64_t *value, const char *where, tl_error *error) {
+    const cJSON *item = tl_json_get(object, field);
+    if (!item)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s' is missing: expected an integer",
+                       where, field);
+    double number = item->valuedouble;
+    if (!cJSON_IsNumber(item) || number != floor(number))
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected an integer", where, field);
+    if (number < (double)lowest || number > (double)highest)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s' is %.0f: expected %lld to %lld",
+                       where, field, number, (long long)lowest, (long long)highest);
+    *value = (int64_t)number;
+    return true;
+}
+
+bool tl_json_int_or(const cJSON *object, const char *field, int64_t fallback, int64_t lowest,
+                    int64_t highest, int64_t *value, const char *where, tl_error *error) {
+    if (tl_json_get(object, field))
+        return tl_json_int(object, field, lowest, highest, value, where, error);
+    *value = fallback;
+    return true;
+}
+
+bool tl_json_double_or(const cJSON *object, const char *field, double fallback, double *value,
+                       const char *where, tl_error *error) {
+    const cJSON *item = tl_json_get(object, field);
+    *value = item ? item->valuedouble : fallback;
+    if (item && (!cJSON_IsNumber(item) || !isfinite(*value)))
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected a number", where, field);
+    return true;
+}
+
+bool tl_json_bool_or(const cJSON *object, const char *field, bool fallback, bool *value,
+                     const char *where, tl_error *error) {
+    const cJSON *item = tl_json_get(object, field);
+    *value = item ? cJSON_IsTrue(item) : fallback;
+    if (item && !cJSON_IsBool(item))
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected true or false", where,
+                       field);
+    return true;
+}
+
+bool tl_json_string_or(const cJSON *object, const char *field, const char *fallback,
+                       const char **value, const char *where, tl_error *error) {
+    const cJSON *item = tl_json_get(object, field);
+    *value = item ? cJSON_GetStringValue(item) : fallback;
+    if (item && !*value)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected a string", where, field);
+    return true;
+}
+
+void tl_json_append_string(tl_buffer *out, const char *text, size_t length) {
+    tl_buffer_append_byte(out, '"');
+    const char *end = text + length;
+    while (text < end) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            tl_buffer_append_byte(out, '\\');
+            tl_buffer_append_byte(out, *text++);
+        } else if (c == '\n' || c == '\r' || c == '\t') {
+            tl_buffer_append_string(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+            text++;
+        } else if (c < 0x20) {
+            tl_buffer_append_format(out, "\\u%04x", c);
+            text++;
+        } else if (c < 0x80) {
+            tl_buffer_append_byte(out, *text++);
+        } else {
+            utf8proc_int32_t point;
+            utf8proc_ssize_t used =
+                utf8proc_iterate((const utf8proc_uint8_t *)text, end - text, &point);
+            if (used > 0)
+                tl_buffer_append(out, text, (size_t)used);
+            else
+                tl_buffer_append_string(out, "\xef\xbf\xbd");
+            text += used > 0 ? used : 1;
+        }
+    }
+    tl_buffer_append_byte(out, '"');
+}
+
+void tl_json_append_double(tl_buffer *out, double value) {
+    if (!isfinite(value)) {
+        tl_buffer_append_string(out, "null");
+        return;
+    }
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    tl_buffer_append_string(out, text);
+}
+
+void tl_json_append_float(tl_buffer *out, float value) {
+    if (!isfinite(value)) {
+        tl_buffer_append_string(out, "null");
+        return;
+    }
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value) break;
+    }
+    tl_buffer_append_string(out, text);
+}

@@ -1,0 +1,173 @@
+#include "support/support.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PATHS = 8, PATH_SIZE = 4096 };
+
+const char *test_shared(void) {
+    static char path[PATH_SIZE];
+    static int known; /* 0 not asked, 1 there, 2 absent */
+    if (!known) {
+        const char *chosen = getenv("TINYLLM_SHARED");
+        snprintf(path, sizeof path, "%s", chosen ? chosen : TEST_SOURCE_DIR "/../shared");
+        known = tl_dir_exists(path) ? 1 : 2;
+        printf(known == 1 ? "conformance set: %s\n"
+                          : "conformance set: not at %s, its tests are skipped\n",
+               path);
+    }
+    return known == 1 ? path : NULL;
+}
+
+static const char *path_in(const char *directory, const char *format, va_list arguments) {
+    static char paths[PATHS][PATH_SIZE];
+    static int next;
+    char *path = paths[next++ % PATHS];
+    int used = snprintf(path, PATH_SIZE, "%s/", directory);
+    vsnprintf(path + used, (size_t)(PATH_SIZE - used), format, arguments);
+    return path;
+}
+
+const char *test_shared_path(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *path = path_in(test_shared(), format, arguments);
+    va_end(arguments);
+    return path;
+}
+
+static char scratch[64];
+static pid_t scratch_owner;
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place) {
+    (void)status, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void remove_scratch(void) {
+    if (getpid() == scratch_owner) nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *test_scratch(void) {
+    if (!*scratch) {
+        strcpy(scratch, "/tmp/tinyllm-test-XXXXXX");
+        if (!mkdtemp(scratch)) abort();
+        scratch_owner = getpid();
+        atexit(remove_scratch);
+    }
+    return scratch;
+}
+
+const char *test_scratch_path(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *path = path_in(test_scratch(), format, arguments);
+    va_end(arguments);
+    return path;
+}
+
+void test_write_file(const char *path, const void *data, size_t length) {
+    tl_error error = {0};
+    char *directory = strdup(path);
+    char *slash = strrchr(directory, '/');
+    if (slash && slash != directory) {
+        *slash = 0;
+        assert_ok(tl_dir_create(directory, &error), error);
+    }
+    free(directory);
+    assert_ok(tl_file_write(path, data, length, &error), error);
+}
+
+void test_write_text(const char *path, const char *text) {
+    test_write_file(path, text, strlen(text));
+}
+
+/* Feeds `input` and gathers both outputs until the child closes them. */
+static void converse(int in, const char *input, int out, tl_buffer *out_text, int err,
+                     tl_buffer *err_text) {
+    size_t left = input ? strlen(input) : 0;
+    if (!left) {
+        close(in);
+        in = -1;
+    }
+    while (out >= 0 || err >= 0) {
+        struct pollfd polled[3] = {{in, POLLOUT, 0}, {out, POLLIN, 0}, {err, POLLIN, 0}};
+        if (poll(polled, 3, -1) < 0) continue;
+        if (polled[0].revents) {
+            ssize_t put = write(in, input, left);
+            if (put > 0) {
+                input += put;
+                left -= (size_t)put;
+            }
+            if (left == 0 || (put < 0 && errno != EAGAIN)) {
+                close(in);
+                in = -1;
+            }
+        }
+        int *fds[2] = {&out, &err};
+        tl_buffer *texts[2] = {out_text, err_text};
+        for (int i = 0; i < 2; i++) {
+            if (!polled[i + 1].revents) continue;
+            char chunk[1 << 14];
+            ssize_t got = read(*fds[i], chunk, sizeof chunk);
+            if (got > 0) {
+                tl_buffer_append(texts[i], chunk, (size_t)got);
+            } else {
+                close(*fds[i]);
+                *fds[i] = -1;
+            }
+        }
+    }
+    if (in >= 0) close(in);
+}
+
+test_result test_run(const char *input, const char *const arguments[]) {
+    int in[2], out[2], err[2];
+    if (pipe(in) || pipe(out) || pipe(err)) abort();
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(in[0], 0), dup2(out[1], 1), dup2(err[1], 2);
+        for (int i = 0; i < 2; i++)
+            close(in[i]), close(out[i]), close(err[i]);
+        const char *vector[64] = {TEST_PROGRAM};
+        for (int i = 0; arguments[i] && i < 62; i++)
+            vector[i + 1] = arguments[i];
+        execv(TEST_PROGRAM, (char *const *)vector);
+        _exit(127);
+    }
+    close(in[0]), close(out[1]), close(err[1]);
+    signal(SIGPIPE, SIG_IGN);
+    tl_buffer out_text = {0}, err_text = {0};
+    converse(in[1], input, out[0], &out_text, err[0], &err_text);
+    int status;
+    struct rusage usage;
+    while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR)
+        continue;
+    test_result result = {
+        .status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+        .out_length = out_text.length,
+        .peak_kb = usage.ru_maxrss,
+    };
+    result.out = tl_buffer_take(&out_text);
+    result.err = tl_buffer_take(&err_text);
+    return result;
+}
+
+void test_result_free(test_result *result) {
+    free(result->out);
+    free(result->err);
+    *result = (test_result){0};
+}
+
+void test_assert_contains(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("expected to find \"%s\" in:\n%s", part, text);
+}

@@ -1,0 +1,53 @@
+/* What the tests share: cmocka, scratch directories, running the program, the conformance set. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first. */
+#include <cmocka.h>
+
+#include "base/base.h"
+
+/* The directory of the conformance set ($TINYLLM_SHARED, else ../shared beside the project), or
+ * NULL where it is not there; says once which it is. */
+const char *test_shared(void);
+
+/* A path inside the conformance set; lives until the next eight calls. */
+const char *test_shared_path(const char *format, ...) TL_PRINTF(1, 2);
+
+/* A fresh scratch directory, removed at exit. Lives until exit. */
+const char *test_scratch(void);
+
+/* A path inside the scratch directory; lives until the next eight calls. */
+const char *test_scratch_path(const char *format, ...) TL_PRINTF(1, 2);
+
+void test_write_file(const char *path, const void *data, size_t length);
+void test_write_text(const char *path, const char *text);
+
+typedef struct test_result {
+    int status; /* exit status; 128 + signal when killed */
+    char *out;  /* standard output, NUL-terminated; free with test_result_free */
+    char *err;
+    size_t out_length;
+    long peak_kb; /* largest resident set of the child */
+} test_result;
+
+/* Runs the built program with the given arguments (NULL-terminated), `input` (may be NULL) on its
+ * standard input. */
+test_result test_run(const char *input, const char *const arguments[]);
+#define TEST_RUN(input, ...) test_run(input, (const char *const[]){__VA_ARGS__, NULL})
+void test_result_free(test_result *result);
+
+/* Fails the test, showing `error`, unless `condition` holds. */
+#define assert_ok(condition, error)                                                                \
+    do {                                                                                           \
+        if (!(condition)) fail_msg("%s: %s", #condition, (error).message);                         \
+    } while (0)
+
+/* Does `text` contain `part`? Fails the test, showing both, when not. */
+void test_assert_contains(const char *text, const char *part);
+
+#endif
