@@ -1,0 +1,129 @@
+/* results: what every report is made from. The one place of this room that reads stores; published
+ * figures and outputs of lm-evaluation-harness come in by the same door, as runs among others. */
+#ifndef TL_REPORT_RESULTS_H
+#define TL_REPORT_RESULTS_H
+
+#include "base/base.h"
+#include "study/store.h"
+
+/* The measures that tables and charts show; how each is named and written is in measures.c. */
+typedef enum tl_measure {
+    TL_MEASURE_ACCURACY,      /* percent; for loglikelihood the harness's acc */
+    TL_MEASURE_TIME,          /* milliseconds an example, forward pass alone */
+    TL_MEASURE_MEMORY,        /* GB of 1024³ bytes: peak on the GPU, else of the process */
+    TL_MEASURE_SIZE,          /* MB of 1024² bytes */
+    TL_MEASURE_ACCURACY_NORM, /* percent; loglikelihood by length in characters */
+    TL_MEASURE_ENERGY,        /* joules an example */
+    TL_MEASURE_COUNT
+} tl_measure;
+
+typedef struct tl_measure_traits {
+    const char *key;   /* in JSON and CSV: "accuracy" */
+    const char *title; /* "Accuracy" */
+    const char *unit;  /* "%" */
+    int decimals;
+    bool more_is_better;
+} tl_measure_traits;
+
+const tl_measure_traits *tl_measure_get(tl_measure measure);
+
+enum { TL_STUDY_TABLES = 4 }; /* the first measures are the study's four tables */
+
+/* What became of one example; kept for every example, so small. */
+typedef struct tl_outcome {
+    int32_t index;           /* row of the split */
+    int16_t gold;            /* -1: wrong whatever is predicted */
+    int16_t prediction;      /* -1: none */
+    int16_t prediction_norm; /* -1: not defined */
+    float milliseconds;      /* NAN when shared */
+} tl_outcome;
+
+/* A measure as the store has it. */
+typedef struct tl_raw_measure {
+    const char *name, *unit, *note;
+    double value;
+} tl_raw_measure;
+
+typedef struct tl_result_cell {
+    int run, device;  /* index into tl_results */
+    int64_t store_id; /* the cell in its store; 0 where there is none */
+    tl_store_model model;
+    const char *task, *task_title;
+    const char *protocol, *dtype, *precision;
+    int32_t shots, order;
+    const char *identity;
+    tl_verdict verdict;
+    const char *reason; /* "" when done */
+    int64_t planned;
+    double started, finished;
+
+    /* From the examples. `examples` counts those scored; skipped ones are apart. */
+    int64_t examples, correct, correct_norm, skipped, truncated;
+    bool has_norm;
+    double chance;               /* mean of 1/choices, a fraction */
+    int labels;                  /* largest number of choices */
+    int64_t *predicted, *golden; /* [labels] */
+    tl_outcome *outcomes;        /* [examples], by index; NULL where unknown */
+
+    double values[TL_MEASURE_COUNT]; /* NAN where not measured */
+    const char *memory_kind;         /* which peak TL_MEASURE_MEMORY is: a raw measure's name */
+    tl_raw_measure *measures;
+    int measure_count;
+} tl_result_cell;
+
+typedef enum tl_run_kind { TL_RUN_STORE, TL_RUN_PUBLISHED, TL_RUN_HARNESS } tl_run_kind;
+
+typedef struct tl_result_run {
+    tl_run_kind kind;
+    const char *name; /* the operand as given */
+    const char *directory;
+    const char *facts; /* JSON object: command, version, started … */
+} tl_result_run;
+
+typedef struct tl_result_device {
+    const char *fingerprint, *name, *facts;
+} tl_result_device;
+
+typedef struct tl_results {
+    tl_arena *arena; /* every string and array */
+    tl_result_run *runs;
+    int run_count;
+    tl_result_device *devices;
+    int device_count;
+    tl_result_cell *cells;
+    int cell_count;
+    int run_capacity, device_capacity, cell_capacity;
+} tl_results;
+
+/* Empty results; NULL when memory is out. */
+tl_results *tl_results_new(tl_error *error);
+void tl_results_free(tl_results *results);
+
+/* Adds what `operand` names: "study" (the published figures), a run's directory (the store in it),
+ * or an output directory of lm-evaluation-harness. */
+bool tl_results_add(tl_results *results, const char *operand, tl_error *error);
+
+/* All operands in one call. */
+tl_results *tl_results_load(const char *const *operands, int count, tl_error *error);
+
+/* Is the cell done, waiting (planned, running, interrupted), or neither: failed for a reason? */
+bool tl_cell_done(const tl_result_cell *cell);
+bool tl_cell_waiting(const tl_result_cell *cell);
+
+/* ---- for the readers of the room (published.c, lmeval_read.c)
+ * ----------------------------------- */
+
+int tl_results_new_run(tl_results *results, const tl_result_run *run, tl_error *error); /* -1 */
+int tl_results_new_device(tl_results *results, const tl_result_device *device, tl_error *error);
+/* A zeroed cell with NAN measures, valid until the next is added; NULL on failure. */
+tl_result_cell *tl_results_new_cell(tl_results *results, tl_error *error);
+
+/* A copy of the string in the arena; NULL stays "". */
+const char *tl_results_string(tl_results *results, const char *text, tl_error *error);
+
+/* Counts, chance and accuracies from cell->outcomes: for cells whose outcomes were filled in by
+ * hand. `choices` [examples] may be NULL, then every example has cell->labels. */
+bool tl_cell_count_outcomes(tl_results *results, tl_result_cell *cell, const int16_t *choices,
+                            tl_error *error);
+
+#endif
