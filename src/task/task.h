@@ -33,11 +33,12 @@ const char *tl_task_fingerprint(const tl_task *task); /* SHA-256 of the file */
 int tl_task_n_choices(const tl_task *task); /* options of the study's prompt; 0 when they vary */
 bool tl_task_has_protocol(const tl_task *task, tl_protocol protocol);
 
-/* Where the rows are on the hub: id, config and pinned revision (NULL where the file names none).
- */
-const char *tl_task_dataset(const tl_task *task);
-const char *tl_task_dataset_config(const tl_task *task);
-const char *tl_task_dataset_revision(const tl_task *task);
+/* Where a protocol's rows are on the hub: id, config and pinned revision (NULL where the file names
+ * none). Protocols may differ: lm-evaluation-harness reads copies of some datasets. */
+typedef struct tl_task_source {
+    const char *dataset, *config, *revision;
+} tl_task_source;
+const tl_task_source *tl_task_dataset(const tl_task *task, tl_protocol protocol);
 
 /* The split a protocol evaluates, and the one its few-shot examples come from (NULL: none). */
 const char *tl_task_split(const tl_task *task, tl_protocol protocol);
@@ -53,15 +54,17 @@ typedef struct tl_rows tl_rows;
 tl_rows *tl_rows_open(const char *path, int64_t limit, tl_error *error);
 void tl_rows_free(tl_rows *rows);
 int64_t tl_rows_count(const tl_rows *rows);
+int64_t tl_rows_total(const tl_rows *rows); /* rows of the file, whatever the limit */
 const cJSON *tl_rows_at(const tl_rows *rows, int64_t index);
 const char *tl_rows_path(const tl_rows *rows);
 const char *tl_rows_fingerprint(const tl_rows *rows); /* SHA-256 of the file */
 
-/* Finds the file of a task's split: DATA_DIR/<task>/<split>.{jsonl,json,csv,parquet}, else the
- * program's own data, else the Hugging Face cache. Writes the path; fails naming the places tried
- * and how to get the rows (tinyllm pull). `data_dir` may be NULL. */
-bool tl_task_find_rows(const tl_task *task, const char *split, const char *data_dir, char *path,
-                       size_t size, tl_error *error);
+/* Finds the file of a split: DATA_DIR/<task>/<split>.{jsonl,json,csv,parquet}, else the file that
+ * the task file itself names, else the program's own data, else the Hugging Face cache. Writes the
+ * path; fails naming the places tried and how to get the rows (tinyllm pull). `data_dir` may be
+ * NULL. */
+bool tl_task_find_rows(const tl_task *task, tl_protocol protocol, const char *split,
+                       const char *data_dir, char *path, size_t size, tl_error *error);
 
 /* ---- evaluation: one model on one task, one or more protocols from the same pass
  * -------------------------- */
@@ -117,6 +120,9 @@ void tl_evaluation_free(tl_evaluation *evaluation);
 
 /* Examples that a protocol will give, skipped ones included; 0 when it was not asked for. */
 int64_t tl_evaluation_count(const tl_evaluation *evaluation, tl_protocol protocol);
+
+/* Rows of the protocol's split before any limit. */
+int64_t tl_evaluation_total(const tl_evaluation *evaluation, tl_protocol protocol);
 
 /* Marks an example as already done (a resumed run): it will not be asked again. */
 void tl_evaluation_done(tl_evaluation *evaluation, tl_protocol protocol, int64_t index);
