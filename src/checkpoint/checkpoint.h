@@ -18,11 +18,15 @@ typedef struct tl_tensor {
     int64_t shape[TL_MOST_DIMENSIONS];
     const void *data; /* contiguous, row-major, little-endian; aligned to the element */
     size_t bytes;
+    bool mapped; /* lies in a file mapping, whose pages can be given back and read again */
 } tl_tensor;
 
 typedef struct tl_checkpoint tl_checkpoint;
 
-/* Opens the weights in `directory`. Tensors stay valid until tl_checkpoint_free. */
+/* Opens the weights in `directory`: the first that is there of model.safetensors,
+ * model.safetensors.index.json with its shards, pytorch_model.bin, pytorch_model.bin.index.json
+ * with its shards (the order of transformers). The path of a single weights file will do too.
+ * Tensors stay valid until tl_checkpoint_free. */
 tl_checkpoint *tl_checkpoint_open(const char *directory, tl_error *error);
 void tl_checkpoint_free(tl_checkpoint *checkpoint);
 
@@ -43,7 +47,9 @@ const char *tl_checkpoint_path(const tl_checkpoint *checkpoint);
 const char *tl_checkpoint_file(const tl_checkpoint *checkpoint, size_t index);
 
 /* Advice to the system about a mapped tensor's pages: it will be read soon / is not needed any more
- * (its pages leave this process's resident memory and can be read again from the file). */
+ * (its pages leave this process's resident memory and can be read again from the file). Only pages
+ * that lie wholly inside the tensor are given back; a tensor that is not mapped keeps its memory.
+ */
 void tl_tensor_will_need(const tl_tensor *tensor);
 void tl_tensor_release(const tl_tensor *tensor);
 
