@@ -16,6 +16,18 @@ tl_store *tl_store_open(const char *directory, bool write, tl_error *error);
 void tl_store_close(tl_store *store);
 const char *tl_store_directory(const tl_store *store);
 
+/* What tl_store_salvage could read, and which tables have damaged pages. */
+typedef struct tl_store_salvaged {
+    int64_t cells, examples, measures;
+    bool complete;       /* every page that was asked for could be read */
+    char damaged[256];   /* "example, text", "" when complete */
+} tl_store_salvaged;
+
+/* Reads what can still be read of a damaged store into a store in memory, which the reading
+ * functions below take like any other; the damaged file is left as it is. Cells keep their ids; a
+ * cell of which rows are missing gets the verdict interrupted with a reason that says so. */
+tl_store *tl_store_salvage(const char *directory, tl_store_salvaged *found, tl_error *error);
+
 /* Facts of the run: provenance ("command", "version", "started", …), any JSON value as text. */
 bool tl_store_set_fact(tl_store *store, const char *key, const char *value, tl_error *error);
 char *tl_store_fact(tl_store *store, const char *key); /* free(); NULL when absent */
@@ -74,13 +86,29 @@ typedef struct tl_store_cell {
  * an existing one of another identity is refused, naming the first key that differs. Writes
  * cell->id. */
 bool tl_store_plan(tl_store *store, tl_store_cell *cell, tl_error *error);
+/* Notes the time too: `started` with the first RUNNING, `finished` with anything after it. */
 bool tl_store_set_verdict(tl_store *store, int64_t cell, tl_verdict verdict, const char *reason,
                           tl_error *error);
 
-/* Example rows. Written in small transactions; a crash loses at most the example in flight. */
+/* What became known once the model was loaded and the rows were read. */
+bool tl_store_set_model(tl_store *store, int64_t cell, const char *family, int64_t parameters,
+                        const char *parameters_label, tl_error *error);
+bool tl_store_set_planned(tl_store *store, int64_t cell, int64_t examples, tl_error *error);
+
+/* Example rows, each a transaction of its own: they survive the death of any process at any point.
+ * Against a power cut they are synced to the disk as they come, or as often as costs a twentieth of
+ * the time where examples are quicker than the disk. Adding an example again replaces it. */
 bool tl_store_add_example(tl_store *store, int64_t cell, const tl_example *example,
                           tl_error *error);
+
+/* Several writes as one transaction (merging); they nest no deeper than one. */
+bool tl_store_begin(tl_store *store, tl_error *error);
+bool tl_store_commit(tl_store *store, tl_error *error);
+
+/* Syncs what was written to the disk. */
 bool tl_store_flush(tl_store *store, tl_error *error);
+/* As flush, and moves the write-ahead log into the main file; done at the end of each cell. */
+bool tl_store_checkpoint(tl_store *store, tl_error *error);
 
 /* Measures of a cell: tidy rows (name, value, unit, note). A value that could not be measured is
  * NAN with a note saying why. */
@@ -107,5 +135,13 @@ bool tl_store_each_example(tl_store *store, int64_t cell,
                            bool (*function)(void *, const tl_example *), void *context,
                            tl_error *error);
 double tl_store_measure(tl_store *store, int64_t cell, const char *name); /* NAN when absent */
+
+/* Indices of the examples of a cell that are stored, ascending, without reading their texts. */
+bool tl_store_each_index(tl_store *store, int64_t cell, bool (*function)(void *, int64_t index),
+                         void *context, tl_error *error);
+int64_t tl_store_count_examples(tl_store *store, int64_t cell);
+bool tl_store_each_fact(tl_store *store,
+                        bool (*function)(void *, const char *key, const char *value), void *context,
+                        tl_error *error);
 
 #endif
