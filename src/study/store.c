@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-    SYNC_SHARE = 20,        /* a sync at most every so many times its own cost */
-    CHECK_STEPS = 1 << 16,  /* virtual machine steps between looks at the clock while checking */
+    SYNC_SHARE = 20,       /* a sync at most every so many times its own cost */
+    CHECK_STEPS = 1 << 16, /* virtual machine steps between looks at the clock while checking */
     BUSY_MILLISECONDS = 10000,
 };
 static const double CHECK_SECONDS = 10; /* of looking for damage at opening, at most */
@@ -190,8 +190,8 @@ bool tl_store_flush(tl_store *store, tl_error *error) {
 
 bool tl_store_checkpoint(tl_store *store, tl_error *error) {
     if (!tl_store_flush(store, error)) return false;
-    int code = sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                         NULL);
+    int code =
+        sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     /* A reader in the way only postpones it. */
     return code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED ||
            tl_store_fail(store, "cannot move the log into the main file", error);
@@ -248,7 +248,8 @@ static bool take_lock(tl_store *store, tl_error *error) {
     }
     char self[32];
     int length = snprintf(self, sizeof self, "%ld\n", (long)getpid());
-    if (good && (ftruncate(store->lock, 0) != 0 || pwrite(store->lock, self, (size_t)length, 0) < 0))
+    if (good &&
+        (ftruncate(store->lock, 0) != 0 || pwrite(store->lock, self, (size_t)length, 0) < 0))
         good = tl_fail_errno(error, "%s: cannot write", path);
     free(path);
     return good;
@@ -454,7 +455,8 @@ static bool plan_model(tl_store *store, const tl_store_model *model, int64_t *id
     return fetch_integer(store, find, id, &found, error) && found;
 }
 
-/* Finds the cell among those stored; with *found, checks its identity and renews what may change. */
+/* Finds the cell among those stored; with *found, checks its identity and renews what may change.
+ */
 static bool replan(tl_store *store, tl_store_cell *cell, int64_t model, bool *found,
                    tl_error *error) {
     sqlite3_stmt *find = tl_store_prepare(store, TL_SQL_FIND_CELL, error);
@@ -485,11 +487,11 @@ bool tl_store_plan(tl_store *store, tl_store_cell *cell, tl_error *error) {
     int64_t model = 0;
     bool found = false;
     if (!begin(store, error)) return false;
-    bool good = plan_model(store, &cell->model, &model, error) &&
-                replan(store, cell, model, &found, error);
+    bool good =
+        plan_model(store, &cell->model, &model, error) && replan(store, cell, model, &found, error);
     if (good && !found) {
-        good = run(store, TL_SQL_ADD_CELL, "cannot write", error, "iississsisssidd",
-                   cell->device, model, cell->task, cell->task_title, (int64_t)cell->order,
+        good = run(store, TL_SQL_ADD_CELL, "cannot write", error, "iississsisssidd", cell->device,
+                   model, cell->task, cell->task_title, (int64_t)cell->order,
                    tl_protocol_name(cell->protocol), cell->dtype, cell->precision,
                    (int64_t)cell->shots, cell->identity, tl_verdict_name(cell->verdict),
                    cell->reason, cell->examples, cell->started, cell->finished);

@@ -19,8 +19,8 @@ const char *tl_store_directory(const tl_store *store);
 /* What tl_store_salvage could read, and which tables have damaged pages. */
 typedef struct tl_store_salvaged {
     int64_t cells, examples, measures;
-    bool complete;       /* every page that was asked for could be read */
-    char damaged[256];   /* "example, text", "" when complete */
+    bool complete;     /* every page that was asked for could be read */
+    char damaged[256]; /* "example, text", "" when complete */
 } tl_store_salvaged;
 
 /* Reads what can still be read of a damaged store into a store in memory, which the reading

@@ -41,8 +41,7 @@ static bool copy_rows(salvage *s, sqlite3_stmt *select, const char *table, int64
     while ((code = sqlite3_step(select)) == SQLITE_ROW) {
         for (int i = 0; i < columns; i++)
             sqlite3_bind_value(insert, i + 1, sqlite3_column_value(select, i));
-        if (sqlite3_step(insert) == SQLITE_DONE)
-            *copied += sqlite3_changes(s->to->database);
+        if (sqlite3_step(insert) == SQLITE_DONE) *copied += sqlite3_changes(s->to->database);
         sqlite3_reset(insert);
     }
     sqlite3_finalize(insert);
