@@ -63,10 +63,27 @@ typedef struct tl_work {
 
 /* Runs the forest and fills in the asks. Results are the same bits for any number of threads, any
  * pass size and any company in the batch. Paths longer than the model's positions are an error
- * (TL_ERROR_LIMIT). For a model with spec.rope_int8, every path is computed as one call of its own
- * length, unshared. */
+ * (TL_ERROR_LIMIT). For a model with spec.rope_int8 the values depend on the length of the whole
+ * call: each ask is answered as in a call that ends with the ask's segment, and nothing is shared.
+ */
 bool tl_engine_score(tl_engine *engine, const tl_segment *segments, int32_t n_segments,
                      tl_ask *asks, int32_t n_asks, tl_work *work, tl_error *error);
+
+/* One sequence to be computed on its own terms, and what is asked of it. */
+typedef struct tl_path {
+    const int32_t *encoder; /* encoder-decoders: the encoder's tokens; else NULL */
+    int32_t n_encoder;
+    const int32_t *tokens; /* the causal model's input, or the decoder's; at least 1 */
+    int32_t n_tokens;
+    tl_ask *asks; /* `row` counts from the path's start; `segment` is not read */
+    int32_t n_asks;
+} tl_path;
+
+/* Scores sequences, finding by itself what they share: a prefix that several of them begin with is
+ * computed once (instructions, few-shot block, the context of a question's choices). In whatever
+ * order they are given. Otherwise as tl_engine_score. */
+bool tl_engine_score_paths(tl_engine *engine, const tl_path *paths, int32_t n_paths, tl_work *work,
+                           tl_error *error);
 
 /* ---- sequences: generation and prefixes kept
  * ---------------------------------------------------------- */

@@ -41,25 +41,31 @@ typedef struct tl_model_spec {
     bool embed_norm;        /* BLOOM */
     bool parallel_residual; /* x + attention(norm1 x) + mlp(norm2 x) */
     tl_activation activation;
-    bool gated; /* activation(gate) ⊙ up */
+    bool gated;                           /* activation(gate) ⊙ up */
+    bool qkv_bias, output_bias, ffn_bias; /* which linear layers have a bias */
+    bool norm_bias;                       /* layer norms with a bias */
+    bool norm_plain;                      /* norms without weights (OPT's option) */
     tl_position_kind position;
     int32_t position_offset;
-    int32_t rotary_dim; /* rotated dims of each head */
+    double rotary_fraction; /* of each head's dims */
+    int32_t rotary_dim;     /* rotated dims of each head, from rotary_fraction */
     double rope_theta;
     tl_rope_scaling rope_scaling;
     double rope_factor, rope_low_factor, rope_high_factor;
     int32_t rope_original_positions;
     bool rope_int8; /* PhoneLM: tables fake-quantised over each call's positions */
     int32_t relative_buckets, relative_max_distance;
-    int32_t window; /* sliding window; 0 for none */
+    int32_t window;       /* sliding window; 0 for none */
+    int32_t window_layer; /* the first layer that has it */
     float attention_scale;
-    float embed_scale; /* 1 */
-    float head_scale;  /* T5 tied: d_model^-1/2; else 1 */
+    bool scale_by_layer; /* attention_scale / (layer + 1) (GPT-2's option) */
+    float embed_scale;   /* 1 */
+    float head_scale;    /* T5 tied: d_model^-1/2; else 1 */
     bool tied_head;
     bool encoder;          /* encoder-decoder */
     int32_t decoder_start; /* encoder-decoder: the decoder's first token */
     int32_t bos, eos;      /* of config.json; -1 where absent */
-    tl_dtype stored;       /* dtype of most weights in the files */
+    tl_dtype stored;       /* dtype of most weights in the files; of config.json before loading */
 } tl_model_spec;
 
 typedef struct tl_norm_weights {
@@ -100,7 +106,8 @@ typedef struct tl_model {
     tl_linear_weights head; /* [vocab, embed_dim]; the embedding where tied */
 
     tl_checkpoint *checkpoint; /* owned: tensors are views into its mappings */
-    tl_arena *arena;           /* owned: what had to be converted */
+    tl_arena *arena;           /* owned: norms, biases and the layers' tables */
+    struct tl_block *blocks;   /* owned: matrices that had to be converted */
     int64_t parameters;        /* tied ones counted once */
     size_t mapped_bytes;       /* weights used as views of the files */
     size_t owned_bytes; /* weights converted, transposed or quantised into memory of our own */

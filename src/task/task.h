@@ -7,7 +7,7 @@
 #define TL_TASK_H
 
 #include "base/base.h"
-#include "engine/engine.h"
+#include "engine/request.h"
 #include "tokenizer/tokenizer.h"
 
 typedef struct tl_task tl_task;
@@ -68,8 +68,6 @@ bool tl_task_find_rows(const tl_task *task, tl_protocol protocol, const char *sp
 
 /* ---- evaluation: one model on one task, one or more protocols from the same pass
  * -------------------------- */
-
-typedef enum tl_bos { TL_BOS_AUTO, TL_BOS_ON, TL_BOS_OFF } tl_bos;
 
 typedef struct tl_evaluation_options {
     bool protocols[TL_PROTOCOL_COUNT];

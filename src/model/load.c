@@ -1,0 +1,525 @@
+/* A checkpoint's tensors → tl_model: views of the mapped files where they lie as the kernels read
+ * them, converted copies (with the files' pages given back) where they do not. */
+#include "model/family.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { NAME_SIZE = 256 };
+
+/* Memory for one matrix, straight from the system. */
+typedef struct tl_block {
+    struct tl_block *next;
+    void *data;
+    size_t bytes;
+} tl_block;
+
+/* The fused q, k, v of the layer being loaded. */
+typedef struct fused {
+    tl_matrix matrix; /* rows q | k | v */
+    const float *bias;
+    tl_block *block; /* NULL when `matrix` is a view of the file */
+} fused;
+
+typedef struct loader {
+    tl_model *model;
+    const tl_family *family;
+    const char *prefix;
+    tl_compute *compute;
+    tl_model_options options;
+    bool own; /* a checkpoint of `tinyllm quantize`: names and layout are our own */
+    fused fused;
+    int64_t stored[TL_DTYPE_COUNT]; /* elements by dtype in the files */
+    const float *ones;
+} loader;
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static tl_block *block_new(size_t bytes, const char *what, tl_error *error) {
+    tl_block *block = malloc(sizeof *block);
+    void *data = block
+                     ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                     : MAP_FAILED;
+    if (data == MAP_FAILED) {
+        free(block);
+        tl_fail_memory(error, bytes, what);
+        return NULL;
+    }
+    madvise(data, bytes, MADV_HUGEPAGE);
+    *block = (tl_block){NULL, data, bytes};
+    return block;
+}
+
+static void block_free(tl_block *block) {
+    if (!block) return;
+    munmap(block->data, block->bytes);
+    free(block);
+}
+
+static void keep_block(tl_model *model, tl_block *block) {
+    block->next = model->blocks;
+    model->blocks = block;
+    model->owned_bytes += block->bytes;
+}
+
+/* ---- finding tensors ------------------------------------------------------------------------- */
+
+/* Writes the full name of `entry`'s tensor with `suffix` (".weight"). */
+static void full_name(const loader *l, const tl_weight_name *entry, int32_t layer,
+                      const char *suffix, char name[NAME_SIZE]) {
+    const char *mark = strchr(entry->name, '#');
+    const char *prefix = entry->role == TL_ROLE_HEAD ? "" : l->prefix;
+    if (mark)
+        snprintf(name, NAME_SIZE, "%s%.*s%d%s%s", prefix, (int)(mark - entry->name), entry->name,
+                 layer, mark + 1, suffix);
+    else
+        snprintf(name, NAME_SIZE, "%s%s%s", prefix, entry->name, suffix);
+}
+
+static const tl_weight_name *find_entry(const loader *l, tl_weight_role role, tl_stack stack,
+                                        int32_t layer) {
+    const tl_weight_name *first = NULL;
+    for (const tl_weight_name *entry = l->family->names; entry->name; entry++) {
+        if (entry->role != role || entry->stack != stack) continue;
+        if (!first) first = entry;
+        char name[NAME_SIZE];
+        full_name(l, entry, layer, ".weight", name);
+        if (tl_checkpoint_find(l->model->checkpoint, name)) return entry;
+    }
+    return first;
+}
+
+/* The name and layout of what `need` asks for. */
+static tl_weight_layout resolve(const loader *l, const tl_weight_need *need, const char *suffix,
+                                char name[NAME_SIZE]) {
+    if (l->own) {
+        tl_weight_own_name(need, name, NAME_SIZE);
+        strncat(name, suffix, NAME_SIZE - strlen(name) - 1);
+        return TL_LAYOUT_ROWS;
+    }
+    const tl_weight_name *entry = find_entry(l, need->role, need->stack, need->layer);
+    if (!entry) {
+        tl_weight_own_name(need, name, NAME_SIZE);
+        return TL_LAYOUT_ROWS;
+    }
+    full_name(l, entry, need->layer, suffix, name);
+    return entry->layout;
+}
+
+static const char *shape_text(const tl_tensor *tensor, char text[128]) {
+    size_t used = (size_t)snprintf(text, 128, "[");
+    for (int i = 0; i < tensor->rank && used < 100; i++)
+        used += (size_t)snprintf(text + used, 128 - used, "%s%lld", i ? ", " : "",
+                                 (long long)tensor->shape[i]);
+    snprintf(text + used, 128 - used, "]");
+    return text;
+}
+
+/* The tensor of that name, of a type that can be computed with and of shape [rows, columns]
+ * ([rows] when columns is 0). */
+static const tl_tensor *take(loader *l, const char *name, int64_t rows, int64_t columns,
+                             tl_error *error) {
+    const char *where = tl_checkpoint_path(l->model->checkpoint);
+    char expected[64], found[128];
+    if (columns)
+        snprintf(expected, sizeof expected, "[%lld, %lld]", (long long)rows, (long long)columns);
+    else
+        snprintf(expected, sizeof expected, "[%lld]", (long long)rows);
+    const tl_tensor *tensor = tl_checkpoint_find(l->model->checkpoint, name);
+    if (!tensor) {
+        tl_fail(error, TL_ERROR_FORMAT, "%s: tensor '%s' is missing: expected shape %s", where,
+                name, expected);
+        return NULL;
+    }
+    if (tensor->rank != (columns ? 2 : 1) || tensor->shape[0] != rows ||
+        (columns && tensor->shape[1] != columns)) {
+        tl_fail(error, TL_ERROR_FORMAT,
+                "%s: tensor '%s' has shape %s: expected %s, as config.json says", where, name,
+                shape_text(tensor, found), expected);
+        return NULL;
+    }
+    if (tensor->dtype != TL_F32 && tensor->dtype != TL_F16 && tensor->dtype != TL_BF16) {
+        tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: tensor '%s' is %s: expected f32, f16 or bf16",
+                where, name, tl_dtype_get(tensor->dtype)->name);
+        return NULL;
+    }
+    l->stored[tensor->dtype] += rows * (columns ? columns : 1);
+    return tensor;
+}
+
+/* ---- vectors --------------------------------------------------------------------------------- */
+
+static const float *load_vector(loader *l, const char *name, int64_t length, tl_error *error) {
+    const tl_tensor *tensor = take(l, name, length, 0, error);
+    if (!tensor) return NULL;
+    float *values = tl_arena_alloc(l->model->arena, (size_t)length, sizeof *values, name, error);
+    if (values) tl_widen(tensor->data, tensor->dtype, (size_t)length, values);
+    return values;
+}
+
+static const float *plain_ones(loader *l, tl_error *error) {
+    int32_t dim = l->model->spec.dim;
+    if (l->ones) return l->ones;
+    float *ones = tl_arena_alloc(l->model->arena, (size_t)dim, sizeof *ones, "a norm", error);
+    for (int32_t i = 0; ones && i < dim; i++)
+        ones[i] = 1;
+    return l->ones = ones;
+}
+
+static bool load_norm(loader *l, const tl_weight_need *need, tl_norm_weights *norm,
+                      tl_error *error) {
+    char name[NAME_SIZE];
+    if (!need->weight) return (norm->weight = plain_ones(l, error)) != NULL;
+    resolve(l, need, ".weight", name);
+    norm->weight = load_vector(l, name, need->out, error);
+    if (!norm->weight || !need->bias) return norm->weight != NULL;
+    resolve(l, need, ".bias", name);
+    norm->bias = load_vector(l, name, need->out, error);
+    return norm->bias != NULL;
+}
+
+/* ---- matrices -------------------------------------------------------------------------------- */
+
+/* [heads][3][head_dim] rows of `row` bytes → [3][heads][head_dim]. */
+static void rearrange_heads(const tl_model_spec *spec, const char *source, size_t row, char *data) {
+    size_t part = (size_t)spec->head_dim * row;
+    for (int32_t head = 0; head < spec->heads; head++)
+        for (int32_t which = 0; which < 3; which++)
+            memcpy(data + ((size_t)which * (size_t)spec->heads + (size_t)head) * part,
+                   source + ((size_t)head * 3 + (size_t)which) * part, part);
+}
+
+/* The matrix in the file as [out, in]: a view, or a rearranged copy in `*block`. */
+static bool load_rows(loader *l, const char *name, tl_weight_layout layout, int32_t out, int32_t in,
+                      tl_matrix *matrix, tl_block **block, const tl_tensor **source,
+                      tl_error *error) {
+    bool transposed = layout == TL_LAYOUT_TRANSPOSED;
+    const tl_tensor *tensor = take(l, name, transposed ? in : out, transposed ? out : in, error);
+    *block = NULL;
+    *source = tensor;
+    if (!tensor) return false;
+    *matrix = (tl_matrix){tensor->dtype, out, in, in, tensor->data, tensor->bytes};
+    if (layout == TL_LAYOUT_ROWS) return true;
+    *block = block_new(tensor->bytes, name, error);
+    if (!*block) return false;
+    tl_tensor_will_need(tensor);
+    if (transposed)
+        tl_matrix_transpose(l->compute, tensor->data, tensor->dtype, in, out, (*block)->data);
+    else
+        rearrange_heads(&l->model->spec, tensor->data, tensor->bytes / (size_t)out, (*block)->data);
+    tl_tensor_release(tensor);
+    matrix->data = (*block)->data;
+    return true;
+}
+
+static bool to_convert(const loader *l, const tl_matrix *matrix) {
+    const tl_dtype_traits *traits = tl_dtype_get(l->options.dtype);
+    return l->options.convert && matrix->dtype != l->options.dtype && matrix->dtype != TL_Q8 &&
+           matrix->dtype != TL_Q4 && matrix->in % (int32_t)traits->block == 0;
+}
+
+static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, tl_error *error) {
+    tl_block *block =
+        block_new(tl_matrix_bytes(dtype, matrix->out, matrix->in), "a converted matrix", error);
+    if (!block) return false;
+    tl_matrix source = *matrix;
+    if (!tl_matrix_convert(l->compute, &source, dtype, block->data, matrix, error)) {
+        block_free(block);
+        return false;
+    }
+    keep_block(l->model, block);
+    return true;
+}
+
+/* Gives `matrix` its final place: as it is, or converted with the source's memory given back. */
+static bool settle(loader *l, tl_matrix *matrix, tl_block *block, const tl_tensor *source,
+                   tl_error *error) {
+    if (!to_convert(l, matrix)) {
+        if (block)
+            keep_block(l->model, block);
+        else
+            l->model->mapped_bytes += matrix->bytes;
+        return true;
+    }
+    bool ok = convert(l, matrix, l->options.dtype, error);
+    block_free(block);
+    if (source) tl_tensor_release(source);
+    return ok;
+}
+
+/* A matrix that `tinyllm quantize` packed: metadata under the tensor's name says "q8 [out, in]". */
+static bool load_packed(loader *l, const char *name, int32_t out, int32_t in, tl_matrix *matrix,
+                        bool *packed, tl_error *error) {
+    const tl_checkpoint *checkpoint = l->model->checkpoint;
+    const char *description = tl_checkpoint_metadata(checkpoint, name);
+    *packed = description != NULL;
+    if (!description) return true;
+    const char *where = tl_checkpoint_path(checkpoint);
+    tl_dtype dtype = strncmp(description, "q4 ", 3) == 0 ? TL_Q4 : TL_Q8;
+    char expected[64];
+    snprintf(expected, sizeof expected, "%s [%d, %d]", tl_dtype_get(dtype)->name, out, in);
+    const tl_tensor *tensor = tl_checkpoint_find(checkpoint, name);
+    if (strcmp(description, expected) != 0 || in % 32)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: packed tensor '%s' is '%.64s': expected '%s'",
+                       where, name, description, expected);
+    size_t bytes = tl_matrix_bytes(dtype, out, in);
+    if (!tensor || tensor->dtype != TL_U8 || tensor->bytes != bytes || (uintptr_t)tensor->data % 64)
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: packed tensor '%s': expected %zu bytes of u8, aligned to 64", where,
+                       name, bytes);
+    *matrix = (tl_matrix){dtype, out, in, in, tensor->data, bytes};
+    l->model->mapped_bytes += bytes;
+    l->stored[dtype] += (int64_t)out * in;
+    return true;
+}
+
+static bool load_matrix(loader *l, const tl_weight_need *need, tl_matrix *matrix, tl_error *error) {
+    char name[NAME_SIZE];
+    tl_weight_layout layout = resolve(l, need, ".weight", name);
+    tl_block *block;
+    const tl_tensor *source;
+    bool packed = false;
+    if (l->own && !load_packed(l, name, need->out, need->in, matrix, &packed, error)) return false;
+    if (packed) return true;
+    if (!load_rows(l, name, layout, need->out, need->in, matrix, &block, &source, error))
+        return false;
+    return settle(l, matrix, block, source, error);
+}
+
+/* ---- fused q, k, v --------------------------------------------------------------------------- */
+
+static bool load_fused(loader *l, const tl_weight_name *entry, const tl_weight_need *need,
+                       tl_error *error) {
+    const tl_model_spec *spec = &l->model->spec;
+    int32_t out = (spec->heads + 2 * spec->kv_heads) * spec->head_dim;
+    char name[NAME_SIZE];
+    const tl_tensor *source;
+    full_name(l, entry, need->layer, ".weight", name);
+    if (!load_rows(l, name, entry->layout, out, need->in, &l->fused.matrix, &l->fused.block,
+                   &source, error))
+        return false;
+    l->fused.bias = NULL;
+    if (!need->bias) return true;
+    full_name(l, entry, need->layer, ".bias", name);
+    const float *bias = load_vector(l, name, out, error);
+    if (!bias || entry->layout != TL_LAYOUT_PER_HEAD) return (l->fused.bias = bias) != NULL;
+    float *arranged = tl_arena_alloc(l->model->arena, (size_t)out, sizeof *bias, name, error);
+    if (!arranged) return false;
+    rearrange_heads(spec, (const char *)bias, sizeof *bias, (char *)arranged);
+    l->fused.bias = arranged;
+    return true;
+}
+
+/* q, k or v out of the fused matrix, which is loaded with q and let go with v. */
+static bool load_part(loader *l, const tl_weight_name *entry, const tl_weight_need *need,
+                      tl_linear_weights *linear, tl_error *error) {
+    const tl_model_spec *spec = &l->model->spec;
+    if (need->role == TL_ROLE_Q && !load_fused(l, entry, need, error)) return false;
+    int32_t inner = spec->heads * spec->head_dim, kv = spec->kv_heads * spec->head_dim;
+    int32_t first = need->role == TL_ROLE_Q ? 0 : need->role == TL_ROLE_K ? inner : inner + kv;
+    size_t row = l->fused.matrix.bytes / (size_t)l->fused.matrix.out;
+    linear->weight = l->fused.matrix;
+    linear->weight.out = need->out;
+    linear->weight.data = (const char *)l->fused.matrix.data + (size_t)first * row;
+    linear->weight.bytes = (size_t)need->out * row;
+    linear->bias = need->bias ? l->fused.bias + first : NULL;
+    bool convertible = to_convert(l, &l->fused.matrix);
+    if (convertible && !convert(l, &linear->weight, l->options.dtype, error)) return false;
+    if (!convertible && !l->fused.block) l->model->mapped_bytes += linear->weight.bytes;
+    if (need->role != TL_ROLE_V || !l->fused.block) return true;
+    if (convertible)
+        block_free(l->fused.block);
+    else
+        keep_block(l->model, l->fused.block);
+    l->fused.block = NULL;
+    return true;
+}
+
+/* ---- where each weight goes ------------------------------------------------------------------ */
+
+static tl_stack_weights *stack_of(tl_model *model, tl_stack stack) {
+    return stack == TL_STACK_ENCODER ? &model->encoder : &model->decoder;
+}
+
+static tl_norm_weights *norm_place(tl_model *model, const tl_weight_need *need) {
+    tl_stack_weights *stack = stack_of(model, need->stack);
+    tl_layer_weights *layer = need->layer >= 0 ? &stack->layers[need->layer] : NULL;
+    switch (need->role) {
+    case TL_ROLE_EMBED_NORM:
+        return &model->embed_norm;
+    case TL_ROLE_ATTENTION_NORM:
+        return &layer->self.norm;
+    case TL_ROLE_CROSS_NORM:
+        return &layer->cross.norm;
+    case TL_ROLE_FFN_NORM:
+        return &layer->ffn_norm;
+    default:
+        return &stack->final_norm;
+    }
+}
+
+static tl_linear_weights *linear_place(tl_model *model, const tl_weight_need *need) {
+    tl_layer_weights *layer =
+        need->layer >= 0 ? &stack_of(model, need->stack)->layers[need->layer] : NULL;
+    switch (need->role) {
+    case TL_ROLE_PROJECT_IN:
+        return &model->project_in;
+    case TL_ROLE_PROJECT_OUT:
+        return &model->project_out;
+    case TL_ROLE_Q:
+        return &layer->self.q;
+    case TL_ROLE_K:
+        return &layer->self.k;
+    case TL_ROLE_V:
+        return &layer->self.v;
+    case TL_ROLE_O:
+        return &layer->self.o;
+    case TL_ROLE_CROSS_Q:
+        return &layer->cross.q;
+    case TL_ROLE_CROSS_K:
+        return &layer->cross.k;
+    case TL_ROLE_CROSS_V:
+        return &layer->cross.v;
+    case TL_ROLE_CROSS_O:
+        return &layer->cross.o;
+    case TL_ROLE_GATE:
+        return &layer->gate;
+    case TL_ROLE_UP:
+        return &layer->up;
+    case TL_ROLE_DOWN:
+        return &layer->down;
+    default:
+        return &model->head;
+    }
+}
+
+static bool load_linear(loader *l, const tl_weight_need *need, tl_error *error) {
+    tl_linear_weights *linear = linear_place(l->model, need);
+    bool part = need->role == TL_ROLE_Q || need->role == TL_ROLE_K || need->role == TL_ROLE_V;
+    const tl_weight_name *entry =
+        part && !l->own ? find_entry(l, TL_ROLE_QKV, need->stack, need->layer) : NULL;
+    if (entry) return load_part(l, entry, need, linear, error);
+    if (!load_matrix(l, need, &linear->weight, error)) return false;
+    if (!need->bias) return true;
+    char name[NAME_SIZE];
+    resolve(l, need, ".bias", name);
+    return (linear->bias = load_vector(l, name, need->out, error)) != NULL;
+}
+
+static bool load_relative_bias(loader *l, const tl_weight_need *need, tl_error *error) {
+    char name[NAME_SIZE];
+    resolve(l, need, ".weight", name);
+    const tl_tensor *tensor = take(l, name, need->out, need->in, error);
+    if (!tensor) return false;
+    size_t count = (size_t)need->out * (size_t)need->in;
+    float *values = tl_arena_alloc(l->model->arena, count, sizeof *values, name, error);
+    if (!values) return false;
+    tl_widen(tensor->data, tensor->dtype, count, values);
+    stack_of(l->model, need->stack)->relative_bias = values;
+    return true;
+}
+
+static bool load_need(void *context, const tl_weight_need *need, tl_error *error) {
+    loader *l = context;
+    if (need->in == 0) return load_norm(l, need, norm_place(l->model, need), error);
+    switch (need->role) {
+    case TL_ROLE_EMBEDDING:
+        return load_matrix(l, need, &l->model->embedding, error);
+    case TL_ROLE_POSITIONS:
+        return load_matrix(l, need, &l->model->position_embedding, error);
+    case TL_ROLE_RELATIVE_BIAS:
+        return load_relative_bias(l, need, error);
+    default:
+        return load_linear(l, need, error);
+    }
+}
+
+/* The kernels fuse gate and up, so both must have one type. */
+static bool unify_gates(loader *l, tl_stack_weights *stack, tl_error *error) {
+    for (int32_t i = 0; i < stack->n_layers; i++) {
+        tl_matrix *gate = &stack->layers[i].gate.weight, *up = &stack->layers[i].up.weight;
+        if (!gate->data || gate->dtype == up->dtype) continue;
+        if (!convert(l, gate, TL_F32, error) || !convert(l, up, TL_F32, error)) return false;
+    }
+    return true;
+}
+
+static bool find_prefix(loader *l, tl_error *error) {
+    for (int i = 0; i < 6 && l->family->prefixes[i]; i++) {
+        l->prefix = l->family->prefixes[i];
+        const tl_weight_name *entry = find_entry(l, TL_ROLE_EMBEDDING, TL_STACK_DECODER, -1);
+        char name[NAME_SIZE];
+        full_name(l, entry, -1, ".weight", name);
+        if (tl_checkpoint_find(l->model->checkpoint, name)) return true;
+    }
+    l->prefix = l->family->prefixes[0];
+    return tl_fail(error, TL_ERROR_FORMAT,
+                   "%s: tensor '%s%s.weight' is missing (with any prefix): expected the embedding "
+                   "of a %s model",
+                   tl_checkpoint_path(l->model->checkpoint), l->prefix, l->family->names[0].name,
+                   l->family->model_type);
+}
+
+static bool load_weights(loader *l, tl_error *error) {
+    static const char format_key[] = "tinyllm.format";
+    tl_model *model = l->model;
+    tl_model_spec *spec = &model->spec;
+    const char *format = tl_checkpoint_metadata(model->checkpoint, format_key);
+    l->own = format != NULL;
+    if (format && strcmp(format, TL_OWN_FORMAT) != 0)
+        return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: %s is '%.32s': expected '%s'",
+                       tl_checkpoint_path(model->checkpoint), format_key, format, TL_OWN_FORMAT);
+    if (!l->own && !find_prefix(l, error)) return false;
+    model->decoder.n_layers = spec->encoder ? spec->decoder_layers : spec->layers;
+    model->encoder.n_layers = spec->encoder ? spec->layers : 0;
+    tl_stack_weights *stacks[] = {&model->decoder, &model->encoder};
+    for (int i = 0; i < 2; i++) {
+        stacks[i]->layers = tl_arena_alloc(model->arena, (size_t)stacks[i]->n_layers,
+                                           sizeof *stacks[i]->layers, "the layers", error);
+        if (!stacks[i]->layers) return false;
+    }
+    bool ok = tl_model_visit(spec, load_need, l, error);
+    block_free(l->fused.block);
+    if (!ok || !unify_gates(l, &model->decoder, error) || !unify_gates(l, &model->encoder, error))
+        return false;
+    if (spec->tied_head) model->head.weight = model->embedding;
+    spec->stored = TL_F32;
+    for (int i = 0; i < TL_DTYPE_COUNT; i++)
+        if (l->stored[i] > l->stored[spec->stored]) spec->stored = (tl_dtype)i;
+    model->parameters = tl_model_count_parameters(spec);
+    model->owned_bytes += tl_arena_bytes(model->arena);
+    return true;
+}
+
+tl_model *tl_model_load(const char *directory, const tl_model_options *options, tl_compute *compute,
+                        tl_error *error) {
+    tl_model *model = calloc(1, sizeof *model);
+    if (!model || !(model->arena = tl_arena_new())) {
+        free(model);
+        tl_fail_memory(error, sizeof *model, "a model");
+        return NULL;
+    }
+    loader l = {.model = model, .compute = compute};
+    if (options) l.options = *options;
+    if (tl_model_read_spec(directory, &model->spec, error) &&
+        (model->checkpoint = tl_checkpoint_open(directory, error))) {
+        l.family = tl_family_find(model->spec.family);
+        if (load_weights(&l, error)) return model;
+    }
+    tl_model_unload(model);
+    return NULL;
+}
+
+void tl_model_unload(tl_model *model) {
+    if (!model) return;
+    while (model->blocks) {
+        tl_block *next = model->blocks->next;
+        block_free(model->blocks);
+        model->blocks = next;
+    }
+    tl_checkpoint_free(model->checkpoint);
+    tl_arena_free(model->arena);
+    free(model);
+}

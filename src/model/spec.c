@@ -1,0 +1,292 @@
+/* config.json → tl_model_spec, by the tables of its family. */
+#include "model/family.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CONFIG_LIMIT = 8 << 20,
+    MOST_LAYERS = 1024,
+    MOST_WIDTH = 1 << 20,
+    MOST_HEADS = 4096,
+    MOST_VOCAB = 1 << 26,
+    MOST_POSITIONS = 1 << 26,
+};
+
+static const struct {
+    const char *name;
+    tl_activation activation;
+} activations[] = {
+    {"relu", TL_ACTIVATION_RELU},           {"gelu", TL_ACTIVATION_GELU},
+    {"gelu_python", TL_ACTIVATION_GELU},    {"gelu_new", TL_ACTIVATION_GELU_TANH},
+    {"gelu_fast", TL_ACTIVATION_GELU_TANH}, {"gelu_pytorch_tanh", TL_ACTIVATION_GELU_TANH},
+    {"silu", TL_ACTIVATION_SILU},           {"swish", TL_ACTIVATION_SILU},
+};
+
+bool tl_activation_parse(const char *name, tl_activation *activation, const char *where,
+                         tl_error *error) {
+    tl_buffer known = {0};
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+        if (strcmp(activations[i].name, name) == 0) {
+            *activation = activations[i].activation;
+            tl_buffer_free(&known);
+            return true;
+        }
+        tl_buffer_append_format(&known, "%s%s", i ? ", " : "", activations[i].name);
+    }
+    tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: activation '%.64s' is not known: expected one of %s",
+            where, name, tl_buffer_string(&known));
+    tl_buffer_free(&known);
+    return false;
+}
+
+static bool read_key(const cJSON *config, const tl_config_key *key, const char *name,
+                     tl_model_spec *spec, const char *where, tl_error *error) {
+    void *field = (char *)spec + key->offset;
+    switch (key->kind) {
+    case TL_KEY_SIZE: {
+        int64_t value;
+        if (!tl_json_int(config, name, 1, INT32_MAX, &value, where, error)) return false;
+        *(int32_t *)field = (int32_t)value;
+        return true;
+    }
+    case TL_KEY_DOUBLE:
+        return tl_json_double_or(config, name, 0, field, where, error);
+    case TL_KEY_FLOAT: {
+        double value;
+        if (!tl_json_double_or(config, name, 0, &value, where, error)) return false;
+        *(float *)field = (float)value;
+        return true;
+    }
+    case TL_KEY_FLAG:
+        return tl_json_bool_or(config, name, false, field, where, error);
+    case TL_KEY_ACTIVATION: {
+        const char *value;
+        return tl_json_string_or(config, name, "", &value, where, error) &&
+               tl_activation_parse(value, field, where, error);
+    }
+    }
+    return false;
+}
+
+static bool read_keys(const cJSON *config, const tl_config_key *keys, tl_model_spec *spec,
+                      const char *where, tl_error *error) {
+    for (const tl_config_key *key = keys; key->names[0]; key++) {
+        const char *found = NULL;
+        for (int i = 0; i < 3 && key->names[i] && !found; i++)
+            if (tl_json_get(config, key->names[i])) found = key->names[i];
+        if (!found && key->required)
+            return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s' is missing: expected an integer",
+                           where, key->names[0]);
+        if (found && !read_key(config, key, found, spec, where, error)) return false;
+    }
+    return true;
+}
+
+static const tl_config_key rotary_keys[] = {
+    TL_KEY(DOUBLE, rope_theta, "rope_theta", "rotary_emb_base"),
+    TL_KEY(DOUBLE, rotary_fraction, "partial_rotary_factor", "rotary_pct"),
+    {0},
+};
+
+static const tl_config_key scaling_keys[] = {
+    TL_KEY(DOUBLE, rope_factor, "factor"),
+    TL_KEY(DOUBLE, rope_low_factor, "low_freq_factor"),
+    TL_KEY(DOUBLE, rope_high_factor, "high_freq_factor"),
+    TL_KEY(SIZE, rope_original_positions, "original_max_position_embeddings"),
+    {0},
+};
+
+/* transformers 4 writes rope_theta and rope_scaling {type | rope_type, …} (null for none),
+ * transformers 5 rope_parameters {rope_type, rope_theta, partial_rotary_factor, …}. */
+static bool read_rotary(const cJSON *config, tl_model_spec *spec, const char *where,
+                        tl_error *error) {
+    static const char *const objects[] = {"rope_scaling", "rope_parameters"};
+    spec->rope_theta = 10000;
+    if (spec->rotary_fraction == 0) spec->rotary_fraction = 1;
+    if (!read_keys(config, rotary_keys, spec, where, error)) return false;
+    for (int i = 0; i < 2; i++) {
+        const cJSON *object = tl_json_get(config, objects[i]);
+        if (!object) continue;
+        if (!cJSON_IsObject(object))
+            return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected an object", where,
+                           objects[i]);
+        const char *type, *old_type;
+        if (!read_keys(object, rotary_keys, spec, where, error) ||
+            !read_keys(object, scaling_keys, spec, where, error) ||
+            !tl_json_string_or(object, "type", "default", &old_type, where, error) ||
+            !tl_json_string_or(object, "rope_type", old_type, &type, where, error))
+            return false;
+        if (strcmp(type, "linear") == 0)
+            spec->rope_scaling = TL_ROPE_LINEAR;
+        else if (strcmp(type, "llama3") == 0)
+            spec->rope_scaling = TL_ROPE_LLAMA3;
+        else if (strcmp(type, "default") != 0)
+            return tl_fail(error, TL_ERROR_UNSUPPORTED,
+                           "%s: '%s' has type '%.64s': expected default, linear or llama3", where,
+                           objects[i], type);
+    }
+    if (!(spec->rope_theta > 0) || !isfinite(spec->rope_theta))
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: rope_theta is %g: expected a positive number",
+                       where, spec->rope_theta);
+    bool scaled = spec->rope_scaling != TL_ROPE_NONE;
+    if (scaled && (!(spec->rope_factor > 0) || !isfinite(spec->rope_factor)))
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: rope scaling needs 'factor': expected a positive number", where);
+    if (spec->rope_scaling == TL_ROPE_LLAMA3 &&
+        (!(spec->rope_low_factor > 0) || !(spec->rope_high_factor > spec->rope_low_factor) ||
+         !spec->rope_original_positions))
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: llama3 rope scaling needs 0 < 'low_freq_factor' < 'high_freq_factor' "
+                       "and 'original_max_position_embeddings'",
+                       where);
+    return true;
+}
+
+static bool check_range(const char *name, int64_t value, int64_t lowest, int64_t highest,
+                        const char *where, tl_error *error) {
+    if (value >= lowest && value <= highest) return true;
+    return tl_fail(error, TL_ERROR_FORMAT, "%s: %s is %lld: expected %lld to %lld", where, name,
+                   (long long)value, (long long)lowest, (long long)highest);
+}
+
+/* Fills in what follows from other fields and refuses what cannot be computed. */
+static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
+    if (!check_range("the number of layers", spec->layers, 1, MOST_LAYERS, where, error) ||
+        !check_range("the number of decoder layers", spec->decoder_layers, 0, MOST_LAYERS, where,
+                     error) ||
+        !check_range("the hidden size", spec->dim, 1, MOST_WIDTH, where, error) ||
+        !check_range("the number of heads", spec->heads, 1, MOST_HEADS, where, error))
+        return false;
+    if (!spec->embed_dim) spec->embed_dim = spec->dim;
+    if (!spec->kv_heads) spec->kv_heads = spec->heads;
+    if (!spec->ffn_dim) spec->ffn_dim = 4 * spec->dim;
+    if (!spec->head_dim) {
+        if (spec->dim % spec->heads)
+            return tl_fail(error, TL_ERROR_FORMAT,
+                           "%s: hidden size %d with %d heads: expected a multiple of them", where,
+                           spec->dim, spec->heads);
+        spec->head_dim = spec->dim / spec->heads;
+    }
+    if (!check_range("the embedding's size", spec->embed_dim, 1, MOST_WIDTH, where, error) ||
+        !check_range("the feed-forward size", spec->ffn_dim, 1, 4 * MOST_WIDTH, where, error) ||
+        !check_range("heads × head_dim", (int64_t)spec->heads * spec->head_dim, 1, MOST_WIDTH,
+                     where, error) ||
+        !check_range("vocab_size", spec->vocab, 1, MOST_VOCAB, where, error))
+        return false;
+    if (spec->kv_heads > spec->heads || spec->heads % spec->kv_heads)
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: %d heads with %d key-value heads: expected a multiple of them", where,
+                       spec->heads, spec->kv_heads);
+    if (!(spec->norm_eps >= 0) || !isfinite(spec->norm_eps))
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: the norm's epsilon is %g: expected at least 0",
+                       where, (double)spec->norm_eps);
+    if (spec->position == TL_POSITION_ROTARY) {
+        spec->rotary_dim = (int32_t)(spec->head_dim * spec->rotary_fraction);
+        if (!(spec->rotary_fraction > 0) || !(spec->rotary_fraction <= 1) || spec->rotary_dim < 2 ||
+            spec->rotary_dim % 2)
+            return tl_fail(error, TL_ERROR_FORMAT,
+                           "%s: %g of %d dims are rotated: expected an even number", where,
+                           spec->rotary_fraction, spec->head_dim);
+    }
+    if (spec->position == TL_POSITION_RELATIVE &&
+        (spec->relative_buckets < 4 || spec->relative_buckets % 2 ||
+         !check_range("relative_attention_num_buckets", spec->relative_buckets, 4, 4096, where,
+                      error) ||
+         spec->relative_max_distance <= spec->relative_buckets / 2))
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: %d relative buckets up to distance %d: expected an even number of "
+                       "buckets, at least 4, and a distance above half of it",
+                       where, spec->relative_buckets, spec->relative_max_distance);
+    if (spec->position == TL_POSITION_LEARNED) {
+        if (!check_range("the number of positions", spec->positions, 1, MOST_POSITIONS, where,
+                         error))
+            return false;
+        spec->max_length = spec->positions;
+    } else {
+        spec->positions = INT32_MAX; /* computed, not looked up */
+    }
+    if (spec->attention_scale == 0) spec->attention_scale = (float)(1 / sqrt(spec->head_dim));
+    if (spec->embed_scale == 0) spec->embed_scale = 1;
+    if (spec->head_scale == 0) spec->head_scale = 1;
+    return true;
+}
+
+/* A token id, or the first of a list of them; -1 where absent. */
+static int32_t read_token(const cJSON *config, const char *field) {
+    const cJSON *item = tl_json_get(config, field);
+    if (cJSON_IsArray(item)) item = cJSON_GetArrayItem(item, 0);
+    if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > INT32_MAX) return -1;
+    return (int32_t)item->valuedouble;
+}
+
+static tl_dtype read_dtype(const cJSON *config) {
+    const char *name = NULL;
+    for (int i = 0; i < 2 && !name; i++) {
+        const cJSON *item = tl_json_get(config, i ? "torch_dtype" : "dtype");
+        if (cJSON_IsString(item)) name = item->valuestring;
+    }
+    for (int i = 0; name && i < TL_DTYPE_COUNT; i++) {
+        const tl_dtype_traits *traits = tl_dtype_get((tl_dtype)i);
+        if (traits->compute && traits->torch && strcmp(traits->torch, name) == 0)
+            return (tl_dtype)i;
+    }
+    return TL_F32;
+}
+
+static const tl_family *find_family(const cJSON *config, const char *where, tl_error *error) {
+    if (!cJSON_IsObject(config)) {
+        tl_fail(error, TL_ERROR_FORMAT, "%s: expected a JSON object", where);
+        return NULL;
+    }
+    const char *type;
+    if (!tl_json_string_or(config, "model_type", NULL, &type, where, error)) return NULL;
+    const tl_family *family = type ? tl_family_find(type) : NULL;
+    if (family) return family;
+    tl_buffer known = {0};
+    for (const tl_family *const *each = tl_families; *each; each++)
+        tl_buffer_append_format(&known, "%s%s", each == tl_families ? "" : ", ",
+                                (*each)->model_type);
+    if (type)
+        tl_fail(error, TL_ERROR_UNSUPPORTED,
+                "%s: model_type '%.64s' is not known: expected one of %s", where, type,
+                tl_buffer_string(&known));
+    else
+        tl_fail(error, TL_ERROR_FORMAT, "%s: field 'model_type' is missing: expected one of %s",
+                where, tl_buffer_string(&known));
+    tl_buffer_free(&known);
+    return NULL;
+}
+
+bool tl_model_parse_spec(const cJSON *config, tl_model_spec *spec, const char *where,
+                         tl_error *error) {
+    static const tl_config_key common[] = {
+        TL_NEED(SIZE, vocab, "vocab_size"),
+        TL_KEY(FLAG, tied_head, "tie_word_embeddings"),
+        {0},
+    };
+    const tl_family *family = find_family(config, where, error);
+    if (!family) return false;
+    *spec = family->defaults;
+    spec->family = family->model_type;
+    spec->bos = read_token(config, "bos_token_id");
+    spec->eos = read_token(config, "eos_token_id");
+    spec->stored = read_dtype(config);
+    return read_keys(config, common, spec, where, error) &&
+           read_keys(config, family->keys, spec, where, error) &&
+           (spec->position != TL_POSITION_ROTARY || read_rotary(config, spec, where, error)) &&
+           (!family->adjust || family->adjust(config, spec, where, error)) &&
+           complete(spec, where, error);
+}
+
+bool tl_model_read_spec(const char *directory, tl_model_spec *spec, tl_error *error) {
+    char *path = tl_path_join(directory, "config.json");
+    if (!path) return tl_fail_memory(error, strlen(directory), "a path");
+    cJSON *config = tl_json_read(path, CONFIG_LIMIT, error);
+    bool ok = config && tl_model_parse_spec(config, spec, path, error);
+    cJSON_Delete(config);
+    free(path);
+    return ok;
+}
