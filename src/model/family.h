@@ -28,6 +28,11 @@ typedef struct tl_config_key {
 #define TL_NEED(kind_name, field, ...)                                                             \
     { {__VA_ARGS__}, TL_KEY_##kind_name, offsetof(tl_model_spec, field), true }
 
+#define TL_KEYS_END                                                                                \
+    {                                                                                              \
+        .names = { NULL }                                                                          \
+    }
+
 /* What a weight does in the forward pass. */
 typedef enum tl_weight_role {
     TL_ROLE_EMBEDDING,
@@ -74,7 +79,7 @@ typedef struct tl_weight_name {
 typedef struct tl_family {
     const char *model_type;      /* config.json's */
     const char *prefixes[6];     /* tried in this order before every name but the head's */
-    const tl_config_key *keys;   /* ends with {0} */
+    const tl_config_key *keys;   /* ends with TL_KEYS_END */
     const tl_weight_name *names; /* ends with {.name = NULL}; of several for one role, the first
                                     whose tensor is there counts */
     tl_model_spec defaults;

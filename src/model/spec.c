@@ -88,7 +88,7 @@ static bool read_keys(const cJSON *config, const tl_config_key *keys, tl_model_s
 static const tl_config_key rotary_keys[] = {
     TL_KEY(DOUBLE, rope_theta, "rope_theta", "rotary_emb_base"),
     TL_KEY(DOUBLE, rotary_fraction, "partial_rotary_factor", "rotary_pct"),
-    {0},
+    TL_KEYS_END,
 };
 
 static const tl_config_key scaling_keys[] = {
@@ -96,7 +96,7 @@ static const tl_config_key scaling_keys[] = {
     TL_KEY(DOUBLE, rope_low_factor, "low_freq_factor"),
     TL_KEY(DOUBLE, rope_high_factor, "high_freq_factor"),
     TL_KEY(SIZE, rope_original_positions, "original_max_position_embeddings"),
-    {0},
+    TL_KEYS_END,
 };
 
 /* transformers 4 writes rope_theta and rope_scaling {type | rope_type, …} (null for none),
@@ -265,7 +265,7 @@ bool tl_model_parse_spec(const cJSON *config, tl_model_spec *spec, const char *w
     static const tl_config_key common[] = {
         TL_NEED(SIZE, vocab, "vocab_size"),
         TL_KEY(FLAG, tied_head, "tie_word_embeddings"),
-        {0},
+        TL_KEYS_END,
     };
     const tl_family *family = find_family(config, where, error);
     if (!family) return false;

@@ -6,7 +6,7 @@ static const tl_config_key keys[] = {
     TL_NEED(SIZE, layers, "n_layer", "num_hidden_layers"),
     TL_NEED(SIZE, heads, "n_head", "num_attention_heads"),
     TL_KEY(FLOAT, norm_eps, "layer_norm_epsilon"),
-    {0},
+    TL_KEYS_END,
 };
 
 static const tl_weight_name names[] = {

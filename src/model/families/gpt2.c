@@ -10,7 +10,7 @@ static const tl_config_key keys[] = {
     TL_KEY(FLOAT, norm_eps, "layer_norm_epsilon"),
     TL_KEY(ACTIVATION, activation, "activation_function"),
     TL_KEY(FLAG, scale_by_layer, "scale_attn_by_inverse_layer_idx"),
-    {0},
+    TL_KEYS_END,
 };
 
 static const tl_weight_name names[] = {

@@ -12,7 +12,7 @@ static const tl_config_key keys[] = {
     TL_KEY(FLAG, parallel_residual, "use_parallel_residual"),
     TL_KEY(FLAG, qkv_bias, "attention_bias"),
     TL_KEY(FLAG, output_bias, "attention_bias"),
-    {0},
+    TL_KEYS_END,
 };
 
 static const tl_weight_name names[] = {

@@ -6,7 +6,7 @@ static const tl_config_key keys[] = {
     TL_KEY(FLAG, qkv_bias, "attention_bias"),
     TL_KEY(FLAG, output_bias, "attention_bias"),
     TL_KEY(FLAG, ffn_bias, "mlp_bias"),
-    {0},
+    TL_KEYS_END,
 };
 
 const tl_family tl_family_llama = {

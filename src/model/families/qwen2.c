@@ -1,7 +1,7 @@
 /* Qwen1.5 and Qwen2.5: Llama's block with biases on q, k and v. */
 #include "model/families/llama_names.h"
 
-static const tl_config_key keys[] = {TL_LLAMA_KEYS, {0}};
+static const tl_config_key keys[] = {TL_LLAMA_KEYS, TL_KEYS_END};
 
 /* The window counts only with use_sliding_window, and then only from max_window_layers on. */
 static bool adjust(const cJSON *config, tl_model_spec *spec, const char *where, tl_error *error) {

@@ -15,7 +15,7 @@ static const tl_config_key keys[] = {
     TL_KEY(FLOAT, norm_eps, "layer_norm_epsilon"),
     TL_KEY(SIZE, relative_buckets, "relative_attention_num_buckets"),
     TL_KEY(SIZE, relative_max_distance, "relative_attention_max_distance"),
-    {0},
+    TL_KEYS_END,
 };
 
 /* A block's self-attention is its layer 0; its feed-forward comes last. */
