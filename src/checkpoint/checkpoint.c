@@ -49,6 +49,8 @@ static const struct layout {
 } layouts[] = {
     {"model.safetensors", false, tl_safetensors_read},
     {"model.safetensors.index.json", true, tl_safetensors_read},
+    {"pytorch_model.bin", false, tl_torch_read},
+    {"pytorch_model.bin.index.json", true, tl_torch_read},
 };
 enum { LAYOUTS = sizeof layouts / sizeof layouts[0] };
 
@@ -358,8 +360,16 @@ static bool read_directory(tl_checkpoint *checkpoint, const char *directory, tl_
             return read_shards(checkpoint, directory, path, layouts[i].read, error);
         return read_file(checkpoint, path, layouts[i].read, error);
     }
-    return tl_fail(error, TL_ERROR_IO, "%s: no weights: expected %s or %s", directory,
-                   layouts[0].file, layouts[1].file);
+    return tl_fail(error, TL_ERROR_IO, "%s: no weights: expected %s, %s, %s or %s", directory,
+                   layouts[0].file, layouts[1].file, layouts[2].file, layouts[3].file);
+}
+
+/* A single file of unknown kind: PyTorch's containers start as a zip or as a pickle, and their
+ * ninth byte is never the '{' that starts a safetensors header. */
+static bool read_any(tl_checkpoint *checkpoint, tl_source *source, tl_error *error) {
+    bool torch = source->size > 8 && source->data[8] != '{' &&
+                 (memcmp(source->data, "PK", 2) == 0 || source->data[0] == 0x80);
+    return (torch ? tl_torch_read : tl_safetensors_read)(checkpoint, source, error);
 }
 
 static tl_checkpoint *finish(tl_checkpoint *checkpoint, bool good) {
@@ -372,7 +382,7 @@ tl_checkpoint *tl_checkpoint_open(const char *directory, tl_error *error) {
     tl_checkpoint *checkpoint = new_checkpoint(directory, error);
     if (!checkpoint) return NULL;
     bool good = tl_file_exists(directory)
-                    ? read_file(checkpoint, strdup(directory), tl_safetensors_read, error)
+                    ? read_file(checkpoint, strdup(directory), read_any, error)
                     : read_directory(checkpoint, directory, error);
     return finish(checkpoint, good);
 }
@@ -382,7 +392,7 @@ tl_checkpoint *tl_checkpoint_open_memory(const void *data, size_t size, const ch
     tl_checkpoint *checkpoint = new_checkpoint(name, error);
     if (!checkpoint) return NULL;
     tl_source source = source_of(checkpoint->path, data, size, false);
-    return finish(checkpoint, tl_safetensors_read(checkpoint, &source, error));
+    return finish(checkpoint, read_any(checkpoint, &source, error));
 }
 
 /* Asking. */

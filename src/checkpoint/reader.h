@@ -16,6 +16,7 @@ typedef struct tl_source {
 /* Each format's reader adds every tensor of `source` to the checkpoint. */
 bool tl_safetensors_read(tl_checkpoint *checkpoint, tl_source *source, tl_error *error);
 bool tl_torch_read(tl_checkpoint *checkpoint, tl_source *source, tl_error *error);
+bool tl_torch_read(tl_checkpoint *checkpoint, tl_source *source, tl_error *error);
 
 /* A checkpoint from one file's content, which must outlive it; the format is told by its first
  * bytes. `name` is how messages name it. For tests and fuzzing. */
