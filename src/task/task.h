@@ -55,7 +55,11 @@ tl_rows *tl_rows_open(const char *path, int64_t limit, tl_error *error);
 void tl_rows_free(tl_rows *rows);
 int64_t tl_rows_count(const tl_rows *rows);
 int64_t tl_rows_total(const tl_rows *rows); /* rows of the file, whatever the limit */
-const cJSON *tl_rows_at(const tl_rows *rows, int64_t index);
+/* The row as its file has it (JSON; a CSV record as an object of texts), not NUL-terminated. */
+const char *tl_rows_text(const tl_rows *rows, int64_t index, size_t *length);
+/* The row parsed anew; free with cJSON_Delete. */
+cJSON *tl_rows_parse(const tl_rows *rows, int64_t index, tl_error *error);
+int64_t tl_rows_line(const tl_rows *rows, int64_t index); /* the line where it begins, from 1 */
 const char *tl_rows_path(const tl_rows *rows);
 const char *tl_rows_fingerprint(const tl_rows *rows); /* SHA-256 of the file */
 
