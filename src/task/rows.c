@@ -1,4 +1,5 @@
 /* Rows of a dataset's file: found once, checked once, parsed when asked for. */
+#include "hub/parquet.h"
 #include "task/csv.h"
 #include "task/task.h"
 
@@ -141,14 +142,40 @@ static bool read_csv(tl_rows *rows, const char *text, size_t size, tl_error *err
     return ok && status == 0;
 }
 
+static bool append_parquet_row(tl_rows *rows, const cJSON *row, tl_error *error) {
+    span s = {.offset = rows->converted.length, .line = rows->total + 1};
+    char *text = cJSON_PrintUnformatted(row);
+    if (text) tl_buffer_append_string(&rows->converted, text);
+    free(text);
+    if (!text || rows->converted.failed)
+        return tl_fail_memory(error, rows->converted.length, "Parquet rows");
+    s.length = rows->converted.length - s.offset;
+    return add_row(rows, rows->converted.data, s, error);
+}
+
+/* For these the "line" of a row is its number. */
+static bool read_parquet(tl_rows *rows, const char *text, size_t size, tl_error *error) {
+    (void)text, (void)size;
+    tl_parquet *parquet = tl_parquet_open(rows->path, error);
+    cJSON *row = NULL;
+    bool ok = parquet != NULL;
+    while (ok && !(rows->limit && rows->count == rows->limit)) {
+        ok = tl_parquet_next(parquet, &row, error);
+        if (!ok || !row) break;
+        ok = append_parquet_row(rows, row, error);
+        cJSON_Delete(row);
+    }
+    if (ok) rows->total = tl_parquet_count(parquet);
+    tl_parquet_free(parquet);
+    return ok;
+}
+
 static const struct {
     const char *ending;
     bool (*read)(tl_rows *rows, const char *text, size_t size, tl_error *error);
 } formats[] = {
-    {".jsonl", read_jsonl},
-    {".ndjson", read_jsonl},
-    {".json", read_json},
-    {".csv", read_csv},
+    {".jsonl", read_jsonl}, {".ndjson", read_jsonl},    {".json", read_json},
+    {".csv", read_csv},     {".parquet", read_parquet},
 };
 
 static bool read_rows(tl_rows *rows, tl_error *error) {

@@ -16,7 +16,8 @@ void tl_sampler_seed(tl_sampler *s, uint32_t seed) {
     init(s, 19650218u);
     uint32_t i = 1;
     for (int k = 0; k < N; k++) {
-        s->state[i] = (s->state[i] ^ ((s->state[i - 1] ^ (s->state[i - 1] >> 30)) * 1664525u)) + seed;
+        s->state[i] =
+            (s->state[i] ^ ((s->state[i - 1] ^ (s->state[i - 1] >> 30)) * 1664525u)) + seed;
         if (++i == N) {
             s->state[0] = s->state[N - 1];
             i = 1;

@@ -11,26 +11,6 @@
 
 enum { MOST_BYTES = 1 << 20, MOST_PATH = 4096 };
 
-static const char *const protocol_names[TL_PROTOCOL_COUNT] = {
-    [TL_PROTOCOL_STUDY] = "study",
-    [TL_PROTOCOL_LETTER] = "letter",
-    [TL_PROTOCOL_LOGLIKELIHOOD] = "loglikelihood",
-};
-
-const char *tl_protocol_name(tl_protocol protocol) {
-    return protocol_names[protocol];
-}
-
-bool tl_protocol_parse(const char *name, tl_protocol *protocol, tl_error *error) {
-    for (int i = 0; i < TL_PROTOCOL_COUNT; i++)
-        if (strcmp(name, protocol_names[i]) == 0) {
-            *protocol = (tl_protocol)i;
-            return true;
-        }
-    return tl_fail(error, TL_ERROR_USAGE,
-                   "unknown protocol '%s': expected study, letter or loglikelihood", name);
-}
-
 /* ---- the task file ---- */
 
 #define METHOD_KEYS                                                                                \
@@ -175,7 +155,7 @@ static bool fill_defaults(const sources *s, tl_protocol protocol, tl_method *m) 
         "Answer the following multiple choice question by giving the most appropriate response. "
         "Answer should be one among [{$letters}].\n\n{$question}\n{$options}\n\nAnswer:";
     tl_templates *templates = s->task->templates;
-    const char *name = protocol_names[protocol];
+    const char *name = tl_protocol_name(protocol);
     bool letters = protocol != TL_PROTOCOL_LOGLIKELIHOOD;
     bool needs_question = letters ? !m->prompt : !m->context && !m->contexts.count;
     if (!need(s, m->split, name, "split") || !need(s, m->choices.count, name, "choices") ||
@@ -245,7 +225,7 @@ static bool read_task(tl_task *task, const tl_yaml *file, tl_error *error) {
     if (!read_filters(task, tl_yaml_get(file, "filters"), error)) return false;
     int defined = 0;
     for (int i = 0; i < TL_PROTOCOL_COUNT; i++) {
-        const tl_yaml *own = tl_yaml_get(file, protocol_names[i]);
+        const tl_yaml *own = tl_yaml_get(file, tl_protocol_name((tl_protocol)i));
         if (own && own->kind == TL_YAML_TEXT && strcmp(own->text, "none") == 0) continue;
         if (own && !tl_yaml_check_keys(own, method_keys, path, error)) return false;
         const sources s = {task, own, file, error};
