@@ -1,1 +1,49 @@
-# The CPU kernels: src/kernels/cpu/*.c is compiled once per instruction set (see docs/design.md).
+# The CPU kernels: src/kernels/cpu/*.c is compiled once for each instruction set (see docs/design.md). Needs a target
+# `tinyllm` and `tinyllm_options`; adds object libraries and the generated list of the sets that were built.
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../src/kernels/cpu/*.c)
+set(kernel_sets)
+
+# tinyllm_kernels(SUFFIX NAME NEEDS FLAGS…): instantiates the kernels as tl_kernels_SUFFIX, called NAME.
+function(tinyllm_kernels suffix name needs)
+  add_library(kernels_${suffix} OBJECT ${kernel_sources})
+  target_include_directories(kernels_${suffix} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src
+    ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include)
+  target_compile_definitions(kernels_${suffix} PRIVATE TL_ISA=${suffix} "TL_ISA_NAME=\"${name}\""
+    "TL_CPU_NEEDS=(${needs})")
+  target_compile_options(kernels_${suffix} PRIVATE -O3 ${ARGN})
+  target_link_libraries(kernels_${suffix} PRIVATE tinyllm_options)
+  set_target_properties(kernels_${suffix} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_sources(tinyllm PRIVATE $<TARGET_OBJECTS:kernels_${suffix}>)
+  set(kernel_sets ${kernel_sets} ${suffix} PARENT_SCOPE)
+endfunction()
+
+# Best first.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(avx2 -mavx2 -mfma -mf16c)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  tinyllm_kernels(avx512_vnni "avx512+vnni" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI" ${avx512} -mavx512vnni)
+  tinyllm_kernels(avx512 "avx512" "TL_CPU_AVX512" ${avx512})
+  tinyllm_kernels(avx2_vnni "avx2+vnni" "TL_CPU_AVX2|TL_CPU_AVX_VNNI" ${avx2} -mavxvnni)
+  tinyllm_kernels(avx2 "avx2" "TL_CPU_AVX2" ${avx2})
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  tinyllm_kernels(neon_dotprod "neon+dotprod" "TL_CPU_NEON|TL_CPU_DOTPROD" -march=armv8.2-a+dotprod+fp16)
+  tinyllm_kernels(neon "neon" "TL_CPU_NEON")
+endif()
+tinyllm_kernels(scalar "scalar" "0" -DTL_PORTABLE)
+
+set(declarations "")
+set(entries "")
+foreach(set IN LISTS kernel_sets)
+  string(APPEND declarations "extern const tl_kernels tl_kernels_${set};\n")
+  string(APPEND entries "    &tl_kernels_${set},\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/kernel_sets.c CONTENT
+"/* Made by cmake/kernels.cmake. */
+#include \"kernels/table.h\"
+
+${declarations}
+const tl_kernels *const tl_kernels_built[] = {
+${entries}    0,
+};
+" @ONLY)
+target_sources(tinyllm PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/kernel_sets.c)

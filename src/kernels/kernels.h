@@ -9,7 +9,9 @@
 #ifndef TL_KERNELS_H
 #define TL_KERNELS_H
 
-#include "base/base.h"
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/pool.h"
 
 /* How products are computed. */
 typedef enum tl_precision {
@@ -56,8 +58,9 @@ size_t tl_compute_bytes(const tl_compute *compute); /* scratch memory held */
 bool tl_compute_reserve(tl_compute *compute, int32_t rows, int32_t in, int32_t keys,
                         tl_error *error);
 
-/* The names of the instruction sets this processor can run, best first, NULL-terminated. */
-const char *const *tl_compute_available(void);
+/* Writes the names of the instruction sets this processor can run, best first, at most `room` of
+ * them; returns how many there are. */
+size_t tl_compute_available(const char **names, size_t room);
 
 /* ---- linear
  * ---------------------------------------------------------------------------------------- */

@@ -1,0 +1,31 @@
+/* The table of this instantiation. */
+#include "kernels/cpu/functions.h"
+#include "kernels/cpu_features.h"
+
+static bool usable(void) {
+    return tl_cpu_has(TL_CPU_NEEDS);
+}
+
+extern const tl_kernels TL_NAME(tl_kernels);
+const tl_kernels TL_NAME(tl_kernels) = {
+    .name = TL_ISA_NAME,
+    .usable = usable,
+    .paths =
+        {
+            [TL_F32] = {&TL_NAME(tl_path_f32), &TL_NAME(tl_path_f32)},
+            [TL_F16] = {&TL_NAME(tl_path_f16), &TL_NAME(tl_path_f16)},
+            [TL_BF16] = {&TL_NAME(tl_path_bf16), &TL_NAME(tl_path_bf16)},
+            [TL_Q8] = {&TL_NAME(tl_path_q8), &TL_NAME(tl_path_q8_fast)},
+            [TL_Q4] = {&TL_NAME(tl_path_q4), &TL_NAME(tl_path_q4_fast)},
+        },
+    .finish = TL_NAME(tl_finish),
+    .embed = TL_NAME(tl_embed_row),
+    .layer_norm = TL_NAME(tl_layer_norm_row),
+    .rms_norm = TL_NAME(tl_rms_norm_row),
+    .add = TL_NAME(tl_add_row),
+    .rotate = TL_NAME(tl_rotate_row),
+    .softmax_part = TL_NAME(tl_softmax_part),
+    .attend = TL_NAME(tl_attend_part),
+    .widen = TL_NAME(tl_widen_run),
+    .narrow = TL_NAME(tl_narrow_run),
+};

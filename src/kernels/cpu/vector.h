@@ -1,0 +1,97 @@
+/* The vectors that the kernels are written on.
+ *
+ * `vf` holds VL floats and `vi` VL 32-bit integers; both take the C operators (GCC's and clang's
+ * vector extensions), casts between them keep the bits, and comparisons give vi masks of 0 and -1.
+ * The rest, one header for each instruction set, chosen by the compiler's own macros:
+ *
+ *   v_load, v_load_n, v_store, v_store_n     f32 memory; _n touches only the first n lanes, and
+ *                                            loads zero into the others
+ *   v_load_bf16, v_load_f16, …_n             widening loads
+ *   v_set, v_set_int                         one value in every lane
+ *   v_fma(a, b, c)                           a b + c, rounded once where the machine can
+ *   v_min, v_max                             the second operand where either is NaN
+ *   v_round, v_to_int, v_from_int            to the nearest even integer
+ *   v_sqrt
+ *   v_sum4(a, b, c, d, out)                  four sums of all lanes, by one fixed tree
+ *   v_load_i8(p)                             VL signed bytes → vi
+ *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
+ *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
+ *   v_transpose(v)                           VL vectors as a VL × VL matrix
+ *
+ * TILE_ROWS × 4 is the shape of a register block in the dot form. */
+#ifndef TL_KERNELS_VECTOR_H
+#define TL_KERNELS_VECTOR_H
+
+#include "base/dtype.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#if defined(TL_PORTABLE)
+#include "kernels/cpu/vector_portable.h"
+#elif defined(__AVX512F__)
+#include "kernels/cpu/vector_avx512.h"
+#elif defined(__AVX2__)
+#include "kernels/cpu/vector_avx2.h"
+#elif defined(__ARM_NEON)
+#include "kernels/cpu/vector_neon.h"
+#else
+#include "kernels/cpu/vector_portable.h"
+#endif
+
+/* A function's or table's name in this instantiation: name_avx512 and so on. */
+#define TL_JOIN_(a, b) a##_##b
+#define TL_JOIN(a, b)  TL_JOIN_(a, b)
+#define TL_NAME(name)  TL_JOIN(name, TL_ISA)
+
+INLINE vf v_zero(void) {
+    return v_set(0.0f);
+}
+
+INLINE vf v_select(vi mask, vf yes, vf no) {
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+INLINE vf v_abs(vf a) {
+    return (vf)((vi)a & v_set_int(0x7fffffff));
+}
+
+/* The sum of all lanes, by the tree of v_sum4. */
+INLINE float v_sum(vf a) {
+    float sums[4];
+    v_sum4(a, a, a, a, sums);
+    return sums[0];
+}
+
+/* The largest lane; exact in any order. */
+INLINE float v_largest(vf a) {
+    float lanes[VL];
+    v_store(lanes, a);
+    float largest = lanes[0];
+    for (int i = 1; i < VL; i++)
+        largest = lanes[i] > largest ? lanes[i] : largest;
+    return largest;
+}
+
+/* 0, 1, 2 … */
+INLINE vi v_iota(void) {
+    static const int32_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vi result;
+    memcpy(&result, lanes, sizeof result);
+    return result;
+}
+
+/* -1 in the first n lanes, 0 in the others. */
+INLINE vi v_first(int n) {
+    return v_iota() < v_set_int(n);
+}
+
+#endif

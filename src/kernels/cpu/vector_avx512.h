@@ -1,0 +1,132 @@
+/* AVX-512 F, BW, DQ, VL; VNNI and BF16 where the compiler's flags have them. */
+#ifndef TL_KERNELS_VECTOR_AVX512_H
+#define TL_KERNELS_VECTOR_AVX512_H
+
+#include <immintrin.h>
+
+enum { VL = 16, TILE_ROWS = 6, V_DOT_SIGNED = 0 };
+
+typedef __m512 vf;
+typedef int32_t vi __attribute__((vector_size(64)));
+
+INLINE __mmask16 v_mask_(int n) {
+    return (__mmask16)((1u << n) - 1);
+}
+INLINE vf v_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+INLINE vf v_load_n(const float *p, int n) {
+    return _mm512_maskz_loadu_ps(v_mask_(n), p);
+}
+INLINE void v_store(float *p, vf a) {
+    _mm512_storeu_ps(p, a);
+}
+INLINE void v_store_n(float *p, vf a, int n) {
+    _mm512_mask_storeu_ps(p, v_mask_(n), a);
+}
+INLINE vf v_set(float a) {
+    return _mm512_set1_ps(a);
+}
+INLINE vi v_set_int(int32_t a) {
+    return (vi)_mm512_set1_epi32(a);
+}
+INLINE vf v_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+INLINE vf v_min(vf a, vf b) {
+    return _mm512_min_ps(a, b);
+}
+INLINE vf v_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+INLINE vf v_sqrt(vf a) {
+    return _mm512_sqrt_ps(a);
+}
+INLINE vf v_round(vf a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+INLINE vi v_to_int(vf a) {
+    return (vi)_mm512_cvtps_epi32(a);
+}
+INLINE vf v_from_int(vi a) {
+    return _mm512_cvtepi32_ps((__m512i)a);
+}
+INLINE vf v_widen_bf16_(__m256i a) {
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16);
+}
+INLINE vf v_load_bf16(const uint16_t *p) {
+    return v_widen_bf16_(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE vf v_load_bf16_n(const uint16_t *p, int n) {
+    return v_widen_bf16_(_mm256_maskz_loadu_epi16(v_mask_(n), p));
+}
+INLINE vf v_load_f16(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE vf v_load_f16_n(const uint16_t *p, int n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_mask_(n), p));
+}
+INLINE void v_store_f16(uint16_t *p, vf a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE vi v_load_i8(const int8_t *p) {
+    return (vi)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+INLINE void v_store_i8(int8_t *p, vi a) {
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8((__m512i)a));
+}
+
+/* Lanes 8 apart are added first, then 4, 2 and 1 apart. */
+INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
+    vf ab = _mm512_mask_blend_ps(0xff00, a, b) + _mm512_shuffle_f32x4(a, b, 0x4e);
+    vf cd = _mm512_mask_blend_ps(0xff00, c, d) + _mm512_shuffle_f32x4(c, d, 0x4e);
+    /* ab: [a02 a13 b20 b31], in groups of four lanes */
+    vf all = _mm512_shuffle_f32x4(ab, cd, 0x88) + _mm512_shuffle_f32x4(ab, cd, 0xdd);
+    all = all + _mm512_permute_ps(all, 0x4e);
+    all = all + _mm512_permute_ps(all, 0xb1);
+    const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all)));
+}
+
+INLINE vi v_dot4(vi c, vi w, vi x) {
+#if defined(__AVX512VNNI__)
+    return (vi)_mm512_dpbusd_epi32((__m512i)c, (__m512i)w, (__m512i)x);
+#else
+    const __m512i even = _mm512_set1_epi16(0x00ff);
+    __m512i low = _mm512_madd_epi16(_mm512_and_si512((__m512i)w, even),
+                                    _mm512_srai_epi16(_mm512_slli_epi16((__m512i)x, 8), 8));
+    __m512i high =
+        _mm512_madd_epi16(_mm512_srli_epi16((__m512i)w, 8), _mm512_srai_epi16((__m512i)x, 8));
+    return c + (vi)low + (vi)high;
+#endif
+}
+
+INLINE void v_transpose(vf v[16]) {
+    __m512d *d = (__m512d *)v;
+    vf t[16];
+    __m512d u[16];
+    UNROLL for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        const vf *s = t + 4 * i;
+        u[4 * i] = _mm512_unpacklo_pd((__m512d)s[0], (__m512d)s[2]);
+        u[4 * i + 1] = _mm512_unpackhi_pd((__m512d)s[0], (__m512d)s[2]);
+        u[4 * i + 2] = _mm512_unpacklo_pd((__m512d)s[1], (__m512d)s[3]);
+        u[4 * i + 3] = _mm512_unpackhi_pd((__m512d)s[1], (__m512d)s[3]);
+    }
+    /* u[4 i + j]: column j, j+4, j+8, j+12 of rows 4 i … 4 i + 3, in groups of four lanes */
+    UNROLL for (int j = 0; j < 4; j++) {
+        vf p = _mm512_shuffle_f32x4((vf)u[j], (vf)u[4 + j], 0x88);
+        vf q = _mm512_shuffle_f32x4((vf)u[8 + j], (vf)u[12 + j], 0x88);
+        vf r = _mm512_shuffle_f32x4((vf)u[j], (vf)u[4 + j], 0xdd);
+        vf s = _mm512_shuffle_f32x4((vf)u[8 + j], (vf)u[12 + j], 0xdd);
+        d[j] = (__m512d)_mm512_shuffle_f32x4(p, q, 0x88);
+        d[8 + j] = (__m512d)_mm512_shuffle_f32x4(p, q, 0xdd);
+        d[4 + j] = (__m512d)_mm512_shuffle_f32x4(r, s, 0x88);
+        d[12 + j] = (__m512d)_mm512_shuffle_f32x4(r, s, 0xdd);
+    }
+}
+
+#endif

@@ -1,0 +1,205 @@
+/* Products: x prepared once, then chunks of outputs × rows that threads claim. A chunk's sums go to
+ * the thread's own scratch memory and from there, finished, to y. */
+#include "kernels/compute.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    ROWS_BYTES = 768 << 10, /* of x that a chunk reads over and over: to stay in the L2 cache */
+    MOST_ROWS = 192,        /* rows in a chunk */
+    FEW_ROWS = 16,          /* below, outputs are cut finer */
+};
+
+typedef struct linear_task {
+    tl_compute *compute;
+    const tl_linear *ops;
+    int count;
+    int32_t rows_step;
+    int32_t outs_step;
+    const int *first_chunk; /* [count + 1] */
+} linear_task;
+
+enum { MOST_OPS = 8 };
+
+static const tl_path *path_of(const tl_compute *compute, const tl_matrix *weight) {
+    return compute->kernels->paths[weight->dtype][compute->precision];
+}
+
+static int32_t outs_of(const tl_linear *op) {
+    return op->columns ? op->n_columns : op->weight->out;
+}
+
+static int32_t divide_up(int32_t a, int32_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Two tiles of sums (the product and the gate's). */
+static size_t tiles_bytes(void) {
+    return tl_align(2 * sizeof(float) * MOST_ROWS * TL_CHUNK_OUTS);
+}
+
+size_t tl_linear_local_bytes(const tl_compute *compute, int32_t in) {
+    size_t most = 0;
+    for (int dtype = TL_F32; dtype <= TL_Q4; dtype++) {
+        size_t bytes = compute->kernels->paths[dtype][compute->precision]->scratch_bytes(in);
+        if (bytes > most) most = bytes;
+    }
+    return tiles_bytes() + tl_align(most);
+}
+
+static size_t prepared_bytes(const tl_path *path, int32_t rows, int32_t in) {
+    if (!path->prepare) return 0;
+    return path->group_bytes(in) * (size_t)divide_up(rows, path->prepare_rows);
+}
+
+size_t tl_linear_shared_bytes(const tl_compute *compute, int32_t rows, int32_t in) {
+    size_t most = 0;
+    for (int dtype = TL_F32; dtype <= TL_Q4; dtype++) {
+        size_t bytes = prepared_bytes(compute->kernels->paths[dtype][compute->precision], rows, in);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+static void run_product(const linear_task *task, const tl_linear *op, const tl_matrix *weight,
+                        int32_t first_row, int32_t rows, int32_t first_out, int32_t outs, float *y,
+                        void *scratch) {
+    const tl_path *path = path_of(task->compute, weight);
+    tl_product product = {.weight = weight,
+                          .x = op->x + first_row * op->x_stride,
+                          .x_stride = op->x_stride,
+                          .prepared = path->prepare ? task->compute->shared : NULL,
+                          .first_row = first_row,
+                          .rows = rows,
+                          .first_out = first_out,
+                          .outs = outs,
+                          .columns = op->columns ? op->columns + first_out : NULL,
+                          .y = y,
+                          .y_stride = TL_CHUNK_OUTS,
+                          .scratch = scratch};
+    path->run(&product);
+}
+
+static void run_chunk(void *context, int chunk, int worker) {
+    const linear_task *task = context;
+    int index = 0;
+    while (chunk >= task->first_chunk[index + 1])
+        index++;
+    const tl_linear *op = &task->ops[index];
+    chunk -= task->first_chunk[index];
+    int32_t row_chunks = divide_up(op->rows, task->rows_step);
+    int32_t first_row = chunk % row_chunks * task->rows_step;
+    int32_t first_out = chunk / row_chunks * task->outs_step;
+    int32_t rows = tl_min(task->rows_step, op->rows - first_row);
+    int32_t outs = tl_min(task->outs_step, outs_of(op) - first_out);
+    float *t = tl_local(task->compute, worker);
+    float *g = t + MOST_ROWS * TL_CHUNK_OUTS;
+    void *scratch = (unsigned char *)t + tiles_bytes();
+    run_product(task, op, op->weight, first_row, rows, first_out, outs, t, scratch);
+    if (op->gate_weight)
+        run_product(task, op, op->gate_weight, first_row, rows, first_out, outs, g, scratch);
+    task->compute->kernels->finish(op, t, op->gate_weight ? g : NULL, TL_CHUNK_OUTS, first_row,
+                                   rows, first_out, outs);
+}
+
+/* ---- preparing x ---- */
+
+typedef struct prepare_task {
+    const tl_path *path;
+    const tl_linear *op;
+    unsigned char *to;
+} prepare_task;
+
+static void prepare_groups(const tl_compute *compute, const void *context, int32_t first,
+                           int32_t end) {
+    (void)compute;
+    const prepare_task *task = context;
+    const tl_linear *op = task->op;
+    int32_t in = op->weight->in, unit = task->path->prepare_rows;
+    for (int32_t group = first; group < end; group++) {
+        int32_t row = group * unit;
+        task->path->prepare(op->x + row * op->x_stride, op->x_stride, tl_min(unit, op->rows - row),
+                            in, task->to + (size_t)group * task->path->group_bytes(in));
+    }
+}
+
+static void prepare(tl_compute *compute, const tl_linear *op) {
+    const tl_path *path = path_of(compute, op->weight);
+    if (!path->prepare) return;
+    prepare_task task = {path, op, compute->shared};
+    tl_rows_run(compute, divide_up(op->rows, path->prepare_rows),
+                op->weight->in * path->prepare_rows, prepare_groups, &task);
+}
+
+/* ---- the cut into chunks ---- */
+
+/* Rows that keep x in the cache, in steps of 12, and about equal. */
+static int32_t choose_rows(int32_t rows, int32_t in) {
+    int32_t most = (int32_t)(ROWS_BYTES / sizeof(float) / (size_t)tl_max(1, tl_min(in, 1024)));
+    most = tl_max(12, tl_min(MOST_ROWS, most) / 12 * 12);
+    int32_t parts = divide_up(rows, most);
+    return tl_min(most, divide_up(divide_up(rows, parts), 12) * 12);
+}
+
+/* Several chunks a thread, so that one set aside by the system costs little; not so small that
+ * claiming them costs. */
+static int32_t choose_outs(const tl_compute *compute, int64_t outs, int32_t row_chunks) {
+    int64_t wanted = (int64_t)compute->threads * 6;
+    int32_t step = TL_CHUNK_OUTS;
+    while (step > TL_PANEL && outs / step * row_chunks < wanted)
+        step /= 2;
+    return compute->threads == 1 ? TL_CHUNK_OUTS : step;
+}
+
+/* Memory is short and there is nobody to tell: the result is visibly none. */
+static void spoil(const tl_linear *op) {
+    for (int32_t r = 0; r < op->rows; r++)
+        for (int32_t o = 0; o < outs_of(op); o++)
+            op->y[r * op->y_stride + o] = NAN;
+}
+
+static void run_group(tl_compute *compute, const tl_linear *ops, int count) {
+    const tl_linear *op = &ops[0];
+    const tl_path *path = path_of(compute, op->weight);
+    if (!tl_compute_grow(compute, tl_linear_local_bytes(compute, op->weight->in),
+                         prepared_bytes(path, op->rows, op->weight->in), NULL)) {
+        for (int i = 0; i < count; i++)
+            spoil(&ops[i]);
+        return;
+    }
+    prepare(compute, op);
+    int64_t outs = 0;
+    for (int i = 0; i < count; i++)
+        outs += outs_of(&ops[i]);
+    int first_chunk[MOST_OPS + 1] = {0};
+    linear_task task = {.compute = compute, .ops = ops, .count = count, .first_chunk = first_chunk};
+    task.rows_step = choose_rows(op->rows, op->weight->in);
+    int32_t row_chunks = divide_up(op->rows, task.rows_step);
+    task.outs_step = choose_outs(compute, outs, row_chunks);
+    for (int i = 0; i < count; i++)
+        first_chunk[i + 1] =
+            first_chunk[i] + row_chunks * divide_up(outs_of(&ops[i]), task.outs_step);
+    tl_pool_run(compute->pool, first_chunk[count], run_chunk, &task);
+}
+
+static bool together(const tl_compute *compute, const tl_linear *a, const tl_linear *b) {
+    return a->x == b->x && a->x_stride == b->x_stride && a->rows == b->rows &&
+           a->weight->in == b->weight->in &&
+           path_of(compute, a->weight) == path_of(compute, b->weight) &&
+           (!b->gate_weight || b->gate_weight->dtype == b->weight->dtype);
+}
+
+void tl_linear_run_many(tl_compute *compute, const tl_linear *ops, int count) {
+    for (int first = 0; first < count;) {
+        int end = first + 1;
+        while (end < count && end - first < MOST_OPS && together(compute, &ops[first], &ops[end]))
+            end++;
+        if (ops[first].rows > 0) run_group(compute, ops + first, end - first);
+        first = end;
+    }
+}
+
+void tl_linear_run(tl_compute *compute, const tl_linear *op) {
+    tl_linear_run_many(compute, op, 1);
+}
