@@ -145,8 +145,11 @@ def batch_texts(rng, size):
     texts = []
     for _ in range(size):
         _, question, options, gold = rng.choice(pool[rng.random() < 0.7])
-        if rng.random() < 0.65:
+        kind = rng.random()
+        if kind < 0.45:
             texts.append((ask(question, options), " " + LETTERS[gold]))
+        elif kind < 0.65:  # without the instruction: shorter, and learned from as well
+            texts.append((ask(question, options).split("\n\n", 1)[1], " " + LETTERS[gold]))
         else:
             texts.append((f"Question: {question}\nAnswer:", " " + options[gold]))
     return texts
@@ -171,8 +174,8 @@ def make_tokenizer(vocab):
 def make_model(name, vocab):
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
     common = dict(vocab_size=vocab, bos_token_id=0, eos_token_id=0)
-    if name == "demo-gpt2-100k":
-        return GPT2LMHeadModel(GPT2Config(n_embd=48, n_layer=2, n_head=4, n_positions=256, resid_pdrop=0, embd_pdrop=0,
+    if name == "demo-gpt2-200k":
+        return GPT2LMHeadModel(GPT2Config(n_embd=64, n_layer=3, initializer_range=0.1, n_head=4, n_positions=256, resid_pdrop=0, embd_pdrop=0,
                                           attn_pdrop=0, **common))
     dim, layers, heads, ffn = {"demo-llama-200k": (64, 3, 4, 176), "demo-llama-700k": (120, 4, 6, 320)}[name]
     return LlamaForCausalLM(LlamaConfig(hidden_size=dim, num_hidden_layers=layers, num_attention_heads=heads,
@@ -262,7 +265,7 @@ def save(model, name, tokenizer, torch):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default="demo-gpt2-100k,demo-llama-200k,demo-llama-700k")
+    parser.add_argument("--models", default="demo-gpt2-200k,demo-llama-200k,demo-llama-700k")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--only-data", action="store_true")
     arguments = parser.parse_args()
