@@ -423,10 +423,13 @@ static bool missing(const operand *o, tl_error *error) {
     return tl_fail(error, TL_ERROR_FORMAT, "field '%s' is missing", o->source);
 }
 
-static bool scalar_from_json(const cJSON *json, const operand *o, tl_value *value,
+/* Texts are copied: what is made from a row outlives it. */
+static bool scalar_from_json(const cJSON *json, const operand *o, tl_arena *arena, tl_value *value,
                              tl_error *error) {
     if (cJSON_IsString(json)) {
-        *value = tl_value_text(json->valuestring);
+        const char *text = tl_arena_strdup(arena, json->valuestring, error);
+        if (!text) return false;
+        *value = tl_value_text(text);
     } else if (cJSON_IsBool(json)) {
         *value = (tl_value){.kind = TL_VALUE_BOOL, .integer = cJSON_IsTrue(json)};
     } else if (cJSON_IsNumber(json)) {
@@ -443,7 +446,7 @@ static bool scalar_from_json(const cJSON *json, const operand *o, tl_value *valu
 
 static bool value_from_json(const cJSON *json, const operand *o, tl_arena *arena, tl_value *value,
                             tl_error *error) {
-    if (!cJSON_IsArray(json)) return scalar_from_json(json, o, value, error);
+    if (!cJSON_IsArray(json)) return scalar_from_json(json, o, arena, value, error);
     size_t count = 0;
     for (const cJSON *item = json->child; item; item = item->next)
         count++;
@@ -451,7 +454,7 @@ static bool value_from_json(const cJSON *json, const operand *o, tl_arena *arena
     if (!items) return false;
     const cJSON *item = json->child;
     for (size_t i = 0; i < count; i++, item = item->next)
-        if (!scalar_from_json(item, o, &items[i], error)) return false;
+        if (!scalar_from_json(item, o, arena, &items[i], error)) return false;
     *value = (tl_value){.kind = TL_VALUE_LIST, .items = items, .count = count};
     return true;
 }
