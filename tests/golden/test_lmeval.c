@@ -1,0 +1,161 @@
+/* lm-evaluation-harness's own logs: every document, request, target, hash and few-shot draw. */
+#include "support/support.h"
+
+#include "task/document.h"
+#include "task/fewshot.h"
+#include "task/method.h"
+#include "task/task.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const tasks[] = {"arc_easy",   "openbookqa", "boolq",    "piqa",
+                                    "social_iqa", "winogrande", "hellaswag"};
+enum { N_TASKS = sizeof tasks / sizeof *tasks };
+
+static const struct {
+    const char *folder;
+    int shots;
+} runs[] = {
+    {"eval-llama/0shot", 0},    {"eval-llama/5shot", 5},    {"eval-llama/0shot-nobos", 0},
+    {"eval-gpt2-512/0shot", 0}, {"eval-gpt2-512/5shot", 5}, {"flan-t5-gated/0shot", 0},
+    {"flan-t5-gated/5shot", 5},
+};
+
+/* The one file that matches. */
+static bool find_file(const char *pattern, char *path, size_t size) {
+    glob_t found;
+    bool ok = glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc == 1;
+    if (ok) snprintf(path, size, "%s", found.gl_pathv[0]);
+    globfree(&found);
+    return ok;
+}
+
+static void assert_hash(const cJSON *sample, const char *field, const char *text) {
+    char hex[TL_HEX_SIZE];
+    assert_true(tl_sha256(text, strlen(text), hex));
+    assert_string_equal(hex, cJSON_GetStringValue(tl_json_get(sample, field)));
+}
+
+static void compare_sample(const tl_question *q, const cJSON *sample) {
+    const cJSON *arguments = tl_json_get(sample, "arguments");
+    assert_int_equal(cJSON_GetArraySize(arguments), q->n_choices);
+    for (int i = 0; i < q->n_choices; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "gen_args_%d", i);
+        const cJSON *request = tl_json_get(arguments, name);
+        assert_string_equal(q->contexts[i], cJSON_GetStringValue(tl_json_get(request, "arg_0")));
+        assert_string_equal(q->continuations[i],
+                            cJSON_GetStringValue(tl_json_get(request, "arg_1")));
+    }
+    tl_buffer pretty = {0};
+    tl_document_append(&pretty, q->document, strlen(q->document), 2);
+    assert_hash(sample, "doc_hash", tl_buffer_string(&pretty));
+    tl_buffer_free(&pretty);
+    assert_hash(sample, "prompt_hash", q->contexts[0]);
+}
+
+static int compare_task(const char *folder, const char *name, int shots) {
+    tl_error error = {0};
+    char path[1024];
+    assert_true(find_file(
+        test_shared_path("golden/lmeval/runs/%s/models__*/samples_%s_*.jsonl", folder, name), path,
+        sizeof path));
+    tl_rows *samples = tl_rows_open(path, 0, &error);
+    assert_ok(samples, error);
+    tl_task *task = tl_task_open(name, &error);
+    assert_ok(task, error);
+    tl_rows *rows = tl_rows_open(test_shared_path("golden/lmeval/data/%s/%s.jsonl", name,
+                                                  tl_task_split(task, TL_PROTOCOL_LOGLIKELIHOOD)),
+                                 tl_rows_count(samples), &error);
+    assert_ok(rows, error);
+    tl_rows *pool =
+        tl_rows_open(test_shared_path("golden/lmeval/data/%s/train.jsonl", name), 0, &error);
+    assert_ok(pool, error);
+    tl_fewshot *fewshot =
+        shots ? tl_fewshot_new(task, pool, shots, false, 1234, tl_rows_count(rows), &error) : NULL;
+    assert_true(!shots || fewshot);
+    tl_arena *arena = tl_arena_new();
+    for (int64_t i = 0; i < tl_rows_count(rows); i++) {
+        cJSON *sample = tl_rows_parse(samples, i, &error), *row = tl_rows_parse(rows, i, &error);
+        const char *prefix = "";
+        size_t length;
+        const char *text = tl_rows_text(rows, i, &length);
+        tl_question q;
+        if (fewshot) assert_ok(tl_fewshot_text(fewshot, i, row, arena, &prefix, &error), error);
+        assert_ok(tl_question_build(task, TL_PROTOCOL_LOGLIKELIHOOD, row, text, length, prefix,
+                                    arena, &q, &error),
+                  error);
+        compare_sample(&q, sample);
+        cJSON_Delete(sample);
+        cJSON_Delete(row);
+        tl_arena_reset(arena);
+    }
+    int count = (int)tl_rows_count(rows);
+    tl_arena_free(arena);
+    tl_fewshot_free(fewshot);
+    tl_rows_free(pool);
+    tl_rows_free(rows);
+    tl_rows_free(samples);
+    tl_task_free(task);
+    return count;
+}
+
+static void test_requests_equal_the_harness(void **state) {
+    (void)state;
+    if (!test_shared()) skip();
+    for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
+        int documents = 0;
+        for (int t = 0; t < N_TASKS; t++)
+            documents += compare_task(runs[r].folder, tasks[t], runs[r].shots);
+        print_message("%s: %d documents\n", runs[r].folder, documents);
+    }
+}
+
+static void test_draws_equal_the_harness(void **state) {
+    (void)state;
+    if (!test_shared()) skip();
+    tl_error error = {0};
+    cJSON *all =
+        tl_json_read(test_shared_path("golden/lmeval/fewshot_indices.json"), 1 << 24, &error);
+    assert_ok(all, error);
+    for (int t = 0; t < N_TASKS; t++) {
+        const cJSON *entry = tl_json_get(all, tasks[t]);
+        const cJSON *draws = tl_json_get(entry, "first_20_docs");
+        int size = tl_json_get(entry, "train_size")->valueint;
+        int draw = tl_json_get(entry, "draw")->valueint;
+        tl_buffer pool_text = {0};
+        for (int i = 0; i < size; i++)
+            tl_buffer_append_string(&pool_text, "{}\n");
+        const char *path = test_scratch_path("%s.jsonl", tasks[t]);
+        test_write_text(path, tl_buffer_string(&pool_text));
+        tl_buffer_free(&pool_text);
+        tl_task *task = tl_task_open(tasks[t], &error);
+        tl_rows *pool = tl_rows_open(path, 0, &error);
+        assert_ok(pool, error);
+        tl_fewshot *fewshot = tl_fewshot_new(task, pool, 5, false, 1234, 20, &error);
+        assert_ok(fewshot, error);
+        for (int i = 0; i < 20; i++) {
+            int32_t count;
+            const uint32_t *drawn = tl_fewshot_drawn(fewshot, i, &count);
+            assert_int_equal(count, draw);
+            for (int j = 0; j < count; j++)
+                assert_int_equal(drawn[j],
+                                 cJSON_GetArrayItem(cJSON_GetArrayItem(draws, i), j)->valueint);
+        }
+        tl_fewshot_free(fewshot);
+        tl_rows_free(pool);
+        tl_task_free(task);
+    }
+    cJSON_Delete(all);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_equal_the_harness),
+        cmocka_unit_test(test_draws_equal_the_harness),
+    };
+    return cmocka_run_group_tests_name("lm-eval", tests, NULL, NULL);
+}
