@@ -2,10 +2,12 @@
 #include "cli/cli.h"
 
 extern const cli_command cmd_models;
+extern const cli_command cmd_report;
 
 /* clang-format off */
 const cli_command *const cli_commands[] = {
     &cmd_models,
+    &cmd_report,
     NULL,
 };
 /* clang-format on */

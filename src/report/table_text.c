@@ -1,0 +1,324 @@
+/* The tables as text: Markdown, which also reads well in a terminal, and LaTeX. */
+#include "report/tables.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <utf8proc.h>
+
+enum { CELL_SIZE = 256, NAMED_AT_MOST = 40 };
+
+typedef enum style { MARKDOWN, LATEX } style;
+
+static const char like_chance_mark[] = "°";
+static const char collapsed_mark[] = "†";
+
+/* Columns that the text takes in a terminal. */
+static int width_of(const char *text) {
+    int width = 0;
+    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
+    while (*at) {
+        utf8proc_int32_t point;
+        utf8proc_ssize_t used = utf8proc_iterate(at, -1, &point);
+        if (used <= 0) {
+            at++, width++;
+            continue;
+        }
+        width += utf8proc_charwidth(point);
+        at += used;
+    }
+    return width;
+}
+
+/* Names come from files: what the format would take as its own is escaped. */
+static void append_escaped(tl_buffer *out, const char *text, style s) {
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f)
+            tl_buffer_append_byte(out, ' ');
+        else if (s == MARKDOWN && strchr("|\\`", c))
+            tl_buffer_append_format(out, "\\%c", c);
+        else if (s == MARKDOWN && c == '<')
+            tl_buffer_append_string(out, "&lt;");
+        else if (s == LATEX && strchr("&%$#_{}", c))
+            tl_buffer_append_format(out, "\\%c", c);
+        else if (s == LATEX && c == '\\')
+            tl_buffer_append_string(out, "\\textbackslash{}");
+        else if (s == LATEX && (c == '~' || c == '^'))
+            tl_buffer_append_format(out, "\\%c{}", c);
+        else
+            tl_buffer_append_byte(out, (char)c);
+    }
+}
+
+static void write_cell(const tl_tables *tables, const tl_result_cell *cell, tl_measure measure,
+                       style s, char text[CELL_SIZE]) {
+    if (!cell) {
+        *text = 0;
+        return;
+    }
+    if (tl_cell_waiting(cell)) {
+        snprintf(text, CELL_SIZE, "%s", s == LATEX ? "\\dots" : "…");
+        return;
+    }
+    double value = cell->values[measure];
+    if (!tl_cell_done(cell) || isnan(value)) {
+        snprintf(text, CELL_SIZE, "%s", tl_cell_done(cell) ? "n/a" : "nan");
+        return;
+    }
+    const tl_cell_meaning *meaning = &tables->meanings[cell - tables->results->cells];
+    const char *chance = "", *collapsed = "";
+    if (measure == TL_MEASURE_ACCURACY && meaning->like_chance)
+        chance = s == LATEX ? "$^{\\circ}$" : like_chance_mark;
+    if (measure == TL_MEASURE_ACCURACY && meaning->collapsed)
+        collapsed = s == LATEX ? "$^{\\dagger}$" : collapsed_mark;
+    snprintf(text, CELL_SIZE, "%.*f%s%s", tl_measure_get(measure)->decimals, value, chance,
+             collapsed);
+}
+
+static void write_average(const tl_tables *tables, const tl_table_group *group, int model,
+                          tl_measure measure, char text[CELL_SIZE]) {
+    double value = tl_tables_average(tables, group, model, measure);
+    if (isnan(value))
+        snprintf(text, CELL_SIZE, "nan");
+    else
+        snprintf(text, CELL_SIZE, "%.*f", tl_measure_get(measure)->decimals, value);
+}
+
+/* The text of one place: row -1 is the header; columns are Model, Parameters, tasks, Avg. */
+static void place(const tl_tables *tables, const tl_table_group *group, tl_measure measure, int row,
+                  int column, style s, tl_buffer *out) {
+    char text[CELL_SIZE];
+    const tl_store_model *model =
+        row < 0 ? NULL : &tables->results->cells[group->models[row]].model;
+    tl_buffer_clear(out);
+    if (column == 0) {
+        append_escaped(out, model ? model->name : "Model", s);
+    } else if (column == 1) {
+        append_escaped(out, model ? model->parameters_label : "Parameters", s);
+    } else if (column == group->task_count + 2) {
+        if (model) write_average(tables, group, row, measure, text);
+        tl_buffer_append_string(out, model ? text : "Avg.");
+    } else if (!model) {
+        append_escaped(out, group->tasks[column - 2].title, s);
+    } else {
+        write_cell(tables, tl_tables_cell(tables, group, row, column - 2), measure, s, text);
+        tl_buffer_append_string(out, text);
+    }
+}
+
+static void append_padded(tl_buffer *out, const char *text, int width, bool left) {
+    int space = width - width_of(text);
+    for (int i = 0; !left && i < space; i++)
+        tl_buffer_append_byte(out, ' ');
+    tl_buffer_append_string(out, text);
+    for (int i = 0; left && i < space; i++)
+        tl_buffer_append_byte(out, ' ');
+}
+
+static void markdown_table(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                           tl_buffer *out) {
+    tl_buffer text = {0};
+    int columns = group->task_count + 3;
+    for (int row = -1; row < group->model_count; row++) {
+        for (int column = 0; column < columns; column++) {
+            int width = 4;
+            for (int i = -1; i < group->model_count; i++) {
+                place(tables, group, measure, i, column, MARKDOWN, &text);
+                int needed = width_of(tl_buffer_string(&text));
+                if (needed > width) width = needed;
+            }
+            place(tables, group, measure, row, column, MARKDOWN, &text);
+            tl_buffer_append_string(out, "| ");
+            append_padded(out, tl_buffer_string(&text), width, column < 1);
+            tl_buffer_append_byte(out, ' ');
+        }
+        tl_buffer_append_string(out, "|\n");
+        if (row >= 0) continue;
+        for (int column = 0; column < columns; column++)
+            tl_buffer_append_string(out, column < 1 ? "| :--- " : "| ---: ");
+        tl_buffer_append_string(out, "|\n");
+    }
+    out->failed |= text.failed;
+    tl_buffer_free(&text);
+}
+
+static const char *memory_note(const tl_tables *tables, const tl_table_group *group) {
+    bool gpu = false, process = false;
+    for (int i = 0; i < group->model_count * group->task_count; i++) {
+        if (group->cells[i] < 0) continue;
+        const char *kind = tables->results->cells[group->cells[i]].memory_kind;
+        gpu |= strcmp(kind, "peak_gpu_memory") == 0;
+        process |= strcmp(kind, "peak_memory") == 0;
+    }
+    return gpu && process ? ", of the GPU or the process" : gpu ? ", GPU" : ", process";
+}
+
+static void append_title(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                         tl_buffer *out) {
+    const tl_measure_traits *traits = tl_measure_get(measure);
+    tl_buffer_append_format(out, "%s (%s%s)", traits->title, traits->unit,
+                            measure == TL_MEASURE_MEMORY ? memory_note(tables, group) : "");
+}
+
+/* ---- what is below the tables ---- */
+
+static void list_failures(const tl_tables *tables, const tl_table_group *group, style s,
+                          tl_buffer *out) {
+    for (int model = 0; model < group->model_count; model++) {
+        for (int task = 0; task < group->task_count; task++) {
+            const tl_result_cell *cell = tl_tables_cell(tables, group, model, task);
+            if (!cell || tl_cell_done(cell) || tl_cell_waiting(cell)) continue;
+            tl_buffer_append_string(out, s == LATEX ? "% nan: " : "- nan: ");
+            append_escaped(out, cell->model.name, s);
+            tl_buffer_append_string(out, " on ");
+            append_escaped(out, cell->task_title, s);
+            tl_buffer_append_format(out, ": %s", tl_verdict_name(cell->verdict));
+            if (*cell->reason) tl_buffer_append_string(out, ", ");
+            append_escaped(out, cell->reason, s);
+            tl_buffer_append_byte(out, '\n');
+        }
+    }
+}
+
+static void list_waiting(const tl_tables *tables, const tl_table_group *group, style s,
+                         tl_buffer *out) {
+    int waiting = 0;
+    for (int i = 0; i < group->model_count * group->task_count; i++) {
+        if (group->cells[i] < 0) continue;
+        const tl_result_cell *cell = &tables->results->cells[group->cells[i]];
+        if (!tl_cell_waiting(cell) || ++waiting > NAMED_AT_MOST) continue;
+        tl_buffer_append_string(out, s == LATEX ? "% not finished: " : "- …: ");
+        append_escaped(out, cell->model.name, s);
+        tl_buffer_append_string(out, " on ");
+        append_escaped(out, cell->task_title, s);
+        tl_buffer_append_format(
+            out, ": %s, %lld of %lld examples\n", tl_verdict_name(cell->verdict),
+            (long long)(cell->examples + cell->skipped), (long long)cell->planned);
+    }
+    if (waiting > NAMED_AT_MOST)
+        tl_buffer_append_format(out, "%s and %d cells more are not finished\n",
+                                s == LATEX ? "%" : "- …:", waiting - NAMED_AT_MOST);
+    if (waiting)
+        tl_buffer_append_format(out, "%s The same run command finishes what is missing.\n",
+                                s == LATEX ? "%" : "-");
+}
+
+static void list_skipped(const tl_tables *tables, const tl_table_group *group, style s,
+                         tl_buffer *out) {
+    for (int i = 0; i < group->model_count * group->task_count; i++) {
+        if (group->cells[i] < 0) continue;
+        const tl_result_cell *cell = &tables->results->cells[group->cells[i]];
+        if (!cell->skipped) continue;
+        tl_buffer_append_string(out, s == LATEX ? "% " : "- ");
+        append_escaped(out, cell->model.name, s);
+        tl_buffer_append_string(out, " on ");
+        append_escaped(out, cell->task_title, s);
+        tl_buffer_append_format(out, ": %lld of %lld examples were skipped\n",
+                                (long long)cell->skipped, (long long)cell->planned);
+    }
+}
+
+static void append_legend(const tl_tables *tables, const tl_table_group *group, style s,
+                          tl_buffer *out) {
+    bool chance = false, collapsed = false;
+    for (int i = 0; i < group->model_count * group->task_count; i++) {
+        int cell = group->cells[i];
+        if (cell < 0 || !tl_cell_done(&tables->results->cells[cell])) continue;
+        chance |= tables->meanings[cell].like_chance;
+        collapsed |= tables->meanings[cell].collapsed;
+    }
+    if (!chance && !collapsed) return;
+    tl_buffer_append_string(out, s == LATEX ? "% " : "\n");
+    if (chance)
+        tl_buffer_append_format(out, "%s not distinguishable from chance (p ≥ 0.05)",
+                                like_chance_mark);
+    if (collapsed)
+        tl_buffer_append_format(out, "%s%s one label for at least 95 %% of the examples",
+                                chance ? "; " : "", collapsed_mark);
+    tl_buffer_append_byte(out, '\n');
+}
+
+static bool nothing_there(const tl_tables *tables, style s, tl_buffer *out) {
+    if (tables->group_count) return false;
+    tl_buffer_append_format(out, "%sNothing to show: no cell is planned in",
+                            s == LATEX ? "% " : "");
+    for (int i = 0; i < tables->results->run_count; i++) {
+        tl_buffer_append_byte(out, ' ');
+        append_escaped(out, tables->results->runs[i].name, s);
+    }
+    tl_buffer_append_string(out, " yet.\n");
+    return true;
+}
+
+/* The study's four always; the others where something was measured. */
+static bool shown(const tl_tables *tables, const tl_table_group *group, tl_measure measure) {
+    return (int)measure < TL_STUDY_TABLES || tl_tables_has(tables, group, measure);
+}
+
+bool tl_tables_markdown(const tl_tables *tables, tl_buffer *out, tl_error *error) {
+    nothing_there(tables, MARKDOWN, out);
+    for (int i = 0; i < tables->group_count; i++) {
+        const tl_table_group *group = &tables->groups[i];
+        if (i) tl_buffer_append_byte(out, '\n');
+        tl_buffer_append_string(out, "# ");
+        append_escaped(out, group->title, MARKDOWN);
+        tl_buffer_append_byte(out, '\n');
+        for (int m = 0; m < TL_MEASURE_COUNT; m++) {
+            if (!shown(tables, group, (tl_measure)m)) continue;
+            tl_buffer_append_string(out, "\n## ");
+            append_title(tables, group, (tl_measure)m, out);
+            tl_buffer_append_string(out, "\n\n");
+            markdown_table(tables, group, (tl_measure)m, out);
+            if (m == TL_MEASURE_ACCURACY) append_legend(tables, group, MARKDOWN, out);
+        }
+        size_t before = out->length;
+        tl_buffer_append_byte(out, '\n');
+        list_failures(tables, group, MARKDOWN, out);
+        list_waiting(tables, group, MARKDOWN, out);
+        list_skipped(tables, group, MARKDOWN, out);
+        if (!out->failed && out->length == before + 1) out->data[--out->length] = 0;
+    }
+    return !out->failed || tl_fail_memory(error, out->length, "the tables");
+}
+
+static void latex_table(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                        tl_buffer *out) {
+    tl_buffer text = {0};
+    tl_buffer_append_string(out, "\\begin{table}\n\\caption{");
+    tl_buffer title = {0};
+    append_title(tables, group, measure, &title);
+    tl_buffer_append_string(&title, ", ");
+    tl_buffer_append_string(&title, group->title);
+    append_escaped(out, tl_buffer_string(&title), LATEX);
+    tl_buffer_free(&title);
+    tl_buffer_append_string(out, "}\n\\begin{tabular}{lr");
+    for (int i = 0; i <= group->task_count; i++)
+        tl_buffer_append_byte(out, 'r');
+    tl_buffer_append_string(out, "}\n\\toprule\n");
+    for (int row = -1; row < group->model_count; row++) {
+        for (int column = 0; column < group->task_count + 3; column++) {
+            place(tables, group, measure, row, column, LATEX, &text);
+            tl_buffer_append_format(out, "%s%s", column ? " & " : "", tl_buffer_string(&text));
+        }
+        tl_buffer_append_string(out, row < 0 ? " \\\\\n\\midrule\n" : " \\\\\n");
+    }
+    tl_buffer_append_string(out, "\\bottomrule\n\\end{tabular}\n\\end{table}\n");
+    out->failed |= text.failed;
+    tl_buffer_free(&text);
+}
+
+bool tl_tables_latex(const tl_tables *tables, tl_buffer *out, tl_error *error) {
+    if (!nothing_there(tables, LATEX, out))
+        tl_buffer_append_string(out, "% \\usepackage{booktabs}\n");
+    for (int i = 0; i < tables->group_count; i++) {
+        const tl_table_group *group = &tables->groups[i];
+        for (int m = 0; m < TL_MEASURE_COUNT; m++)
+            if (shown(tables, group, (tl_measure)m)) latex_table(tables, group, (tl_measure)m, out);
+        append_legend(tables, group, LATEX, out);
+        list_failures(tables, group, LATEX, out);
+        list_waiting(tables, group, LATEX, out);
+        list_skipped(tables, group, LATEX, out);
+    }
+    return !out->failed || tl_fail_memory(error, out->length, "the tables");
+}
