@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -116,31 +117,49 @@ static void append_padded(tl_buffer *out, const char *text, int width, bool left
         tl_buffer_append_byte(out, ' ');
 }
 
-static void markdown_table(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
-                           tl_buffer *out) {
+static int column_width(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                        int column, tl_buffer *scratch) {
+    int width = 4;
+    for (int row = -1; row < group->model_count; row++) {
+        place(tables, group, measure, row, column, MARKDOWN, scratch);
+        int needed = width_of(tl_buffer_string(scratch));
+        if (needed > width) width = needed;
+    }
+    return width;
+}
+
+static void append_rule(tl_buffer *out, int width, bool left) {
+    tl_buffer_append_string(out, left ? "| :" : "| ");
+    for (int i = 1; i < width; i++)
+        tl_buffer_append_byte(out, '-');
+    tl_buffer_append_string(out, left ? " " : ": ");
+}
+
+static bool markdown_table(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                           tl_buffer *out, tl_error *error) {
     tl_buffer text = {0};
     int columns = group->task_count + 3;
+    int *widths = calloc((size_t)columns, sizeof *widths);
+    if (!widths) return tl_fail_memory(error, (size_t)columns * sizeof *widths, "a table");
+    for (int column = 0; column < columns; column++)
+        widths[column] = column_width(tables, group, measure, column, &text);
     for (int row = -1; row < group->model_count; row++) {
         for (int column = 0; column < columns; column++) {
-            int width = 4;
-            for (int i = -1; i < group->model_count; i++) {
-                place(tables, group, measure, i, column, MARKDOWN, &text);
-                int needed = width_of(tl_buffer_string(&text));
-                if (needed > width) width = needed;
-            }
             place(tables, group, measure, row, column, MARKDOWN, &text);
             tl_buffer_append_string(out, "| ");
-            append_padded(out, tl_buffer_string(&text), width, column < 1);
+            append_padded(out, tl_buffer_string(&text), widths[column], column == 0);
             tl_buffer_append_byte(out, ' ');
         }
         tl_buffer_append_string(out, "|\n");
         if (row >= 0) continue;
         for (int column = 0; column < columns; column++)
-            tl_buffer_append_string(out, column < 1 ? "| :--- " : "| ---: ");
+            append_rule(out, widths[column], column == 0);
         tl_buffer_append_string(out, "|\n");
     }
+    free(widths);
     out->failed |= text.failed;
     tl_buffer_free(&text);
+    return true;
 }
 
 static const char *memory_note(const tl_tables *tables, const tl_table_group *group) {
@@ -269,7 +288,7 @@ bool tl_tables_markdown(const tl_tables *tables, tl_buffer *out, tl_error *error
             tl_buffer_append_string(out, "\n## ");
             append_title(tables, group, (tl_measure)m, out);
             tl_buffer_append_string(out, "\n\n");
-            markdown_table(tables, group, (tl_measure)m, out);
+            if (!markdown_table(tables, group, (tl_measure)m, out, error)) return false;
             if (m == TL_MEASURE_ACCURACY) append_legend(tables, group, MARKDOWN, out);
         }
         size_t before = out->length;
