@@ -40,7 +40,7 @@ bool tl_analyze_cell(tl_results *results, const tl_result_cell *cell, tl_cell_me
     return summarize_times(results, cell, &meaning->milliseconds, error);
 }
 
-void tl_pair_count(const tl_result_cell *a, const tl_result_cell *b, tl_pair *pair,
+void tl_pair_count(const tl_result_cell *a, const tl_result_cell *b, tl_model_pair *pair,
                    int64_t *differ) {
     pair->both = pair->only_a = pair->only_b = *differ = 0;
     for (int64_t i = 0, k = 0; i < a->examples && k < b->examples;) {
@@ -84,12 +84,12 @@ static void sort_best_first(const tl_results *results, int *cells, int count) {
 static bool test_pairs(tl_results *results, tl_ranking *ranking, tl_error *error) {
     int n = ranking->count;
     size_t most = n > 1 ? (size_t)n * (size_t)(n - 1) / 2 : 0;
-    ranking->pairs = tl_arena_alloc(results->arena, most, sizeof(tl_pair), "pairs", error);
+    ranking->pairs = tl_arena_alloc(results->arena, most, sizeof(tl_model_pair), "pairs", error);
     double *p = tl_arena_alloc(results->arena, most, sizeof *p, "p-values", error);
     if (!ranking->pairs || !p) return false;
     for (int i = 0; i < n; i++) {
         for (int k = i + 1; k < n; k++) {
-            tl_pair *pair = &ranking->pairs[ranking->pair_count];
+            tl_model_pair *pair = &ranking->pairs[ranking->pair_count];
             pair->a = ranking->cells[i];
             pair->b = ranking->cells[k];
             int64_t differ;
@@ -105,7 +105,7 @@ static bool test_pairs(tl_results *results, tl_ranking *ranking, tl_error *error
 }
 
 /* The pair of the i-th and k-th ranked, i < k: pairs are stored row by row. */
-static const tl_pair *pair_of(const tl_ranking *ranking, int i, int k) {
+static const tl_model_pair *pair_of(const tl_ranking *ranking, int i, int k) {
     int n = ranking->count;
     return &ranking->pairs[i * (2 * n - i - 1) / 2 + k - i - 1];
 }

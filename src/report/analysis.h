@@ -21,12 +21,12 @@ bool tl_analyze_cell(tl_results *results, const tl_result_cell *cell, tl_cell_me
                      tl_error *error);
 
 /* Two models on the same examples of a task. */
-typedef struct tl_pair {
+typedef struct tl_model_pair {
     int a, b;               /* cells */
     int64_t both;           /* examples that both answered */
     int64_t only_a, only_b; /* right in the one alone */
     double p, p_holm;       /* McNemar, and after Holm's correction over the task's pairs */
-} tl_pair;
+} tl_model_pair;
 
 /* The cells of one task under the same conditions, best first, in groups: a group ends at the first
  * model that differs significantly (p_holm < 0.05) from the group's best. */
@@ -34,7 +34,7 @@ typedef struct tl_ranking {
     int *cells; /* [count] */
     int *group; /* [count], from 1 */
     int count;
-    tl_pair *pairs; /* [count × (count-1) / 2] */
+    tl_model_pair *pairs; /* [count × (count-1) / 2] */
     int pair_count;
 } tl_ranking;
 
@@ -44,7 +44,7 @@ bool tl_rank(tl_results *results, const int *cells, int count, tl_ranking *ranki
 
 /* Counts what two cells answered on the examples they share; `differ` counts unequal predictions.
  */
-void tl_pair_count(const tl_result_cell *a, const tl_result_cell *b, tl_pair *pair,
+void tl_pair_count(const tl_result_cell *a, const tl_result_cell *b, tl_model_pair *pair,
                    int64_t *differ);
 
 #endif

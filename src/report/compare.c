@@ -80,7 +80,7 @@ static tl_compared compare_cells(const tl_results *results, int base, int other)
     row.memory_ratio = done ? ratio(to[TL_MEASURE_MEMORY], from[TL_MEASURE_MEMORY]) : NAN;
     row.size_ratio = done ? ratio(to[TL_MEASURE_SIZE], from[TL_MEASURE_SIZE]) : NAN;
     if (done && a->outcomes && b->outcomes) {
-        tl_pair pair = {0};
+        tl_model_pair pair = {0};
         tl_pair_count(a, b, &pair, &row.differ);
         row.both = pair.both;
         if (pair.both) row.p = tl_mcnemar_p(pair.only_a, pair.only_b);

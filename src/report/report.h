@@ -12,4 +12,8 @@
 bool tl_report_tables(const char *const *operands, int count, const char *format, tl_buffer *out,
                       tl_error *error);
 
+/* Writes the page of everything the operands name: one HTML file, with every example, that needs
+ * nothing else. */
+bool tl_report_html(const char *const *operands, int count, const char *path, tl_error *error);
+
 #endif

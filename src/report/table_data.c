@@ -271,7 +271,7 @@ static void append_ranking(const tl_ranking *ranking, const char *task, tl_buffe
     key(out, "pairs");
     tl_buffer_append_byte(out, '[');
     for (int i = 0; i < ranking->pair_count; i++) {
-        const tl_pair *pair = &ranking->pairs[i];
+        const tl_model_pair *pair = &ranking->pairs[i];
         tl_buffer_append_string(out, i ? ",{" : "{");
         count_field(out, "a", pair->a);
         count_field(out, "b", pair->b);

@@ -1,0 +1,12 @@
+# cmake -DOUTPUT=x.c -DNAME=tl_embedded_x -DINPUTS=a;b -P embed.cmake: the files, one after the other, as a C array.
+set(bytes "")
+foreach(input IN LISTS INPUTS)
+  file(READ "${input}" content HEX)
+  string(APPEND bytes "${content}")
+endforeach()
+string(LENGTH "${bytes}" digits)
+math(EXPR size "${digits} / 2")
+string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+string(REPEAT "0x..," 16 line)
+string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
+file(WRITE "${OUTPUT}" "#include \"report/embedded.h\"\n\nconst unsigned char ${NAME}[] = {\n${bytes}0};\nconst size_t ${NAME}_size = ${size};\n")

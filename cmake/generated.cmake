@@ -1,0 +1,30 @@
+# Sources made at build time: the parts of the page as C arrays, and the W&B messages by protoc-c.
+set(generated ${CMAKE_CURRENT_BINARY_DIR}/generated)
+file(MAKE_DIRECTORY ${generated})
+
+find_file(TINYLLM_CHART_JS chart.min.js PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist
+          NO_DEFAULT_PATH DOC "Chart.js 3 or later, inlined into the page")
+if(NOT TINYLLM_CHART_JS)
+  message(FATAL_ERROR "Chart.js was not found: install libjs-chart.js, or set TINYLLM_CHART_JS to its chart.min.js")
+endif()
+
+# embed(NAME file…): tl_embedded_NAME and its size.
+function(embed name)
+  set(output ${generated}/${name}.c)
+  set(inputs ${ARGN})
+  add_custom_command(OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} -DNAME=tl_embedded_${name} "-DINPUTS=${inputs}"
+            -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${inputs} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+  target_sources(tinyllm PRIVATE ${output})
+endfunction()
+
+# The order of the scripts is the order in which they build on each other.
+set(scripts)
+foreach(script text data filters tables charts cell examples live main)
+  list(APPEND scripts ${CMAKE_SOURCE_DIR}/web/${script}.js)
+endforeach()
+embed(page_html ${CMAKE_SOURCE_DIR}/web/page.html)
+embed(page_css ${CMAKE_SOURCE_DIR}/web/page.css)
+embed(page_js ${scripts})
+embed(chart_js ${TINYLLM_CHART_JS})
