@@ -1,0 +1,162 @@
+/* The head: logits of the rows, and of the columns, that are asked. The vocabulary is taken in
+ * blocks of columns that stay in the cache, so nothing of its size is ever held. */
+#include "engine/internal.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    BLOCK_ROWS = 64,
+    BLOCK_COLUMNS = 4096, /* fixed: sums over blocks must not depend on the company */
+    MOST_COLUMNS = 256,   /* of letters asked together */
+};
+
+/* What is known of a row's distribution so far. */
+typedef struct row_state {
+    float maximum;
+    int32_t argmax;
+    double logsumexp;
+} row_state;
+
+/* Rows of the hidden states with the asks on them. */
+typedef struct block {
+    tl_engine *engine;
+    tl_ask *asks;
+    const int32_t *order; /* [n_asks]: index into asks */
+    const int32_t *rows;  /* [n_asks]: row of the hidden states */
+    int32_t n_asks;
+    int32_t first_row, n_rows;
+    float *logits;
+} block;
+
+bool tl_head_reserve(tl_engine *e, tl_error *error) {
+    return tl_region_reserve(&e->head, (size_t)BLOCK_ROWS * BLOCK_COLUMNS * sizeof(float),
+                             "the logits", error);
+}
+
+/* Rows first … first+count-1 of W as a matrix of their own. */
+static tl_matrix rows_of(const tl_matrix *matrix, int32_t first, int32_t count) {
+    tl_matrix part = *matrix;
+    size_t row = (size_t)matrix->stride * tl_dtype_get(matrix->dtype)->block_bytes;
+    part.out = count;
+    part.data = (const char *)matrix->data + (size_t)first * row;
+    part.bytes = (size_t)count * row;
+    return part;
+}
+
+static void add_logsumexp(row_state *state, float logsumexp) {
+    double high = fmax(state->logsumexp, logsumexp), low = fmin(state->logsumexp, logsumexp);
+    state->logsumexp = isinf(high) || isnan(high) ? high : high + log1p(exp(low - high));
+}
+
+/* Takes in columns first … first+count-1 of all rows of the block. */
+static void read_columns(const block *b, int32_t first, int32_t count, row_state *states) {
+    float logsumexp[BLOCK_ROWS];
+    int32_t argmax[BLOCK_ROWS];
+    tl_logsumexp_rows(b->engine->compute, b->logits, BLOCK_COLUMNS, b->n_rows, count, logsumexp,
+                      argmax);
+    for (int32_t r = 0; r < b->n_rows; r++) {
+        float maximum = b->logits[r * BLOCK_COLUMNS + argmax[r]];
+        add_logsumexp(&states[r], logsumexp[r]);
+        if (first == 0 || maximum > states[r].maximum) {
+            states[r].maximum = maximum;
+            states[r].argmax = first + argmax[r];
+        }
+    }
+    for (int32_t i = 0; i < b->n_asks; i++) {
+        tl_ask *ask = &b->asks[b->order[i]];
+        const float *row = b->logits + (int64_t)(b->rows[i] - b->first_row) * BLOCK_COLUMNS;
+        if (ask->kind == TL_ASK_LOGITS)
+            memcpy(ask->logits + first, row, (size_t)count * sizeof *row);
+        else if (ask->token >= first && ask->token < first + count)
+            ask->value = row[ask->token - first];
+    }
+}
+
+static void whole_rows(const block *b) {
+    const tl_engine *e = b->engine;
+    const tl_matrix *head = &e->model->head.weight;
+    row_state states[BLOCK_ROWS];
+    for (int32_t r = 0; r < b->n_rows; r++)
+        states[r] = (row_state){-INFINITY, 0, -INFINITY};
+    for (int32_t first = 0; first < head->out; first += BLOCK_COLUMNS) {
+        int32_t count = head->out - first < BLOCK_COLUMNS ? head->out - first : BLOCK_COLUMNS;
+        tl_matrix part = rows_of(head, first, count);
+        tl_linear op = {.x = e->hidden + (int64_t)b->first_row * head->in,
+                        .x_stride = head->in,
+                        .rows = b->n_rows,
+                        .weight = &part,
+                        .bias = e->model->head.bias ? e->model->head.bias + first : NULL,
+                        .y = b->logits,
+                        .y_stride = BLOCK_COLUMNS};
+        tl_linear_run(e->compute, &op);
+        read_columns(b, first, count, states);
+    }
+    for (int32_t i = 0; i < b->n_asks; i++) {
+        tl_ask *ask = &b->asks[b->order[i]];
+        const row_state *state = &states[b->rows[i] - b->first_row];
+        if (ask->kind != TL_ASK_LOGPROB) continue;
+        ask->greedy = ask->token == state->argmax;
+        ask->value = (float)(ask->value - state->logsumexp);
+    }
+}
+
+/* The few columns that the asks of the block name; false when they are too many. */
+static bool gather_columns(const block *b, int32_t *columns, int32_t *n_columns) {
+    *n_columns = 0;
+    for (int32_t i = 0; i < b->n_asks; i++) {
+        const tl_ask *ask = &b->asks[b->order[i]];
+        if (ask->kind != TL_ASK_LOGIT) return false;
+        int32_t at = 0;
+        while (at < *n_columns && columns[at] != ask->token)
+            at++;
+        if (at < *n_columns) continue;
+        if (at == MOST_COLUMNS) return false;
+        columns[(*n_columns)++] = ask->token;
+    }
+    return true;
+}
+
+static void few_columns(const block *b, const int32_t *columns, int32_t n_columns) {
+    const tl_engine *e = b->engine;
+    const tl_matrix *head = &e->model->head.weight;
+    tl_linear op = {.x = e->hidden + (int64_t)b->first_row * head->in,
+                    .x_stride = head->in,
+                    .rows = b->n_rows,
+                    .weight = head,
+                    .bias = e->model->head.bias,
+                    .y = b->logits,
+                    .y_stride = n_columns,
+                    .columns = columns,
+                    .n_columns = n_columns};
+    tl_linear_run(e->compute, &op);
+    for (int32_t i = 0; i < b->n_asks; i++) {
+        tl_ask *ask = &b->asks[b->order[i]];
+        int32_t at = 0;
+        while (columns[at] != ask->token)
+            at++;
+        ask->value = b->logits[(int64_t)(b->rows[i] - b->first_row) * n_columns + at];
+    }
+}
+
+void tl_head_run(tl_engine *e, tl_ask *asks, const int32_t *order, const int32_t *rows,
+                 int32_t n_asks) {
+    int32_t columns[MOST_COLUMNS], n_columns;
+    for (int32_t at = 0; at < n_asks;) {
+        block b = {.engine = e,
+                   .asks = asks,
+                   .order = order + at,
+                   .rows = rows + at,
+                   .first_row = rows[at],
+                   .logits = e->head.data};
+        while (at < n_asks && rows[at] < b.first_row + BLOCK_ROWS) {
+            b.n_rows = rows[at] - b.first_row + 1;
+            b.n_asks++;
+            at++;
+        }
+        if (gather_columns(&b, columns, &n_columns))
+            few_columns(&b, columns, n_columns);
+        else
+            whole_rows(&b);
+    }
+}

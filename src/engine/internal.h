@@ -1,0 +1,133 @@
+/* The engine's own: passes of rows through the layers, and the memory they run in. */
+#ifndef TL_ENGINE_INTERNAL_H
+#define TL_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+
+/* Memory straight from the system, grown by replacing it: the content is lost. */
+typedef struct tl_region {
+    void *data;
+    size_t bytes;
+} tl_region;
+
+bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_error *error);
+void tl_region_free(tl_region *region);
+
+/* Keys and values of positions that later rows see: [layers][slots][width] each. */
+typedef struct tl_store {
+    tl_region region;
+    float *k, *v;
+    int32_t layers, slots;
+    int64_t width;
+} tl_store;
+
+bool tl_store_reserve(tl_store *store, int32_t layers, int32_t slots, int64_t width,
+                      tl_error *error);
+
+/* Rows that go through the layers together. The arrays are the engine's, `capacity` long. */
+typedef struct tl_pass {
+    bool encoder; /* the encoder's stack: every row sees its whole segment */
+    int32_t rows, capacity;
+    int32_t *tokens, *positions;
+    int32_t *slots;        /* where each row's key and value go in the store */
+    int32_t *call_lengths; /* rope_int8: tokens of the call that the row belongs to */
+    int32_t *table_rows;   /* the row of the rotary table each row is turned by */
+    tl_attention_span *spans, *cross_spans;
+    tl_attention_span *last_spans, *last_cross; /* the last layer's: of the wanted rows only */
+    int32_t n_spans;
+    int32_t *keys; /* what the spans' slots point into */
+    size_t n_keys, keys_capacity;
+    int32_t *wanted; /* ascending: rows whose final hidden state is read */
+    int32_t n_wanted;
+    bool one_layer; /* nobody outside the pass sees its keys: layers share one layer's store */
+} tl_pass;
+
+struct tl_engine {
+    const tl_model *model;
+    tl_pool *pool;
+    tl_compute *compute;
+    int32_t pass_rows;
+    tl_arena *arena; /* of one call */
+
+    tl_region rows; /* the activations below */
+    int32_t row_capacity;
+    float *x;          /* [rows, dim]: the residual stream */
+    float *normed;     /* [rows, max(dim, embed_dim)] */
+    float *q, *mixed;  /* [rows, heads * head_dim] */
+    float *k, *v;      /* [rows, kv_heads * head_dim] */
+    float *ffn;        /* [rows, ffn_dim] */
+    float *hidden;     /* [wanted rows, embed_dim]: what the head reads */
+    tl_region indices; /* the arrays of the pass */
+    tl_region keys;
+    tl_pass pass;
+
+    tl_store store; /* self-attention */
+    tl_store cross; /* encoder-decoders: keys and values of the encoder's rows */
+
+    tl_region rotary; /* cos and sin [positions, rotary_dim / 2] */
+    int32_t rotary_positions;
+    float *cosines, *sines;
+    float *sine_maxima; /* rope_int8: max |sin| over positions 0 … p */
+    tl_region call_rotary; /* rope_int8: tables of the pass's rows */
+    float *call_cosines, *call_sines;
+    tl_region relative; /* T5: [heads, 2 * length - 1] for each stack */
+    int32_t relative_length;
+    float *relative_decoder, *relative_encoder;
+    tl_region alibi;
+    float *alibi_slopes;
+
+    tl_region head; /* logits of a block of rows */
+};
+
+/* ---- passes (forward.c) ---------------------------------------------------------------------- */
+
+/* Makes room for passes of `rows` rows over sequences of up to `length` positions. */
+bool tl_forward_reserve(tl_engine *engine, int32_t rows, int32_t length, tl_error *error);
+
+/* Begins an empty pass. */
+void tl_pass_begin(tl_engine *engine, bool encoder);
+
+/* Room for another piece whose last row sees `keys` keys? */
+bool tl_pass_has_room(const tl_engine *engine, int32_t keys);
+
+/* Appends `count` rows at logical positions `position` …; the slots of all keys up to the last row
+ * are `path_slots` [position + count] (copied). `call_length` counts for rope_int8 only. Returns
+ * the index of the first row. */
+int32_t tl_pass_add(tl_engine *engine, const int32_t *tokens, int32_t count, int32_t position,
+                    const int32_t *path_slots, int32_t call_length);
+
+/* The encoder's rows that the last piece's cross-attention reads. */
+void tl_pass_cross(tl_engine *engine, const int32_t *slots, int32_t count);
+
+/* Runs the pass. Afterwards engine->hidden holds the wanted rows, ready for the head. For the
+ * encoder: the keys and values of every decoder layer's cross-attention are in engine->cross, at
+ * slot = row. */
+void tl_pass_run(tl_engine *engine);
+
+/* ---- tables (tables.c) ----------------------------------------------------------------------- */
+
+bool tl_tables_reserve(tl_engine *engine, int32_t length, tl_error *error);
+bool tl_tables_new(tl_engine *engine, tl_error *error);
+/* PhoneLM's tables for the rows of the pass. */
+void tl_tables_for_calls(tl_engine *engine);
+
+/* T5's bucket of a distance key - query. */
+int32_t tl_relative_bucket(int32_t distance, bool bidirectional, int32_t buckets,
+                           int32_t max_distance);
+
+/* ---- forests (score.c) ----------------------------------------------------------------------- */
+
+/* tl_engine_score without resetting the arena; `ask_segment` [n_asks] stands for the asks' own
+ * segment, and `ask_row` for their row, where it is not NULL. */
+bool tl_score_forest(tl_engine *engine, const tl_segment *segments, int32_t n_segments,
+                     tl_ask *asks, int32_t n_asks, const int32_t *ask_segment,
+                     const int32_t *ask_row, tl_work *work, tl_error *error);
+
+/* ---- the head (head.c) ----------------------------------------------------------------------- */
+
+/* Answers asks[order[i]] from row hidden[rows[i]]; `rows` ascends. */
+void tl_head_run(tl_engine *engine, tl_ask *asks, const int32_t *order, const int32_t *rows,
+                 int32_t n_asks);
+bool tl_head_reserve(tl_engine *engine, tl_error *error);
+
+#endif
