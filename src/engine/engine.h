@@ -23,6 +23,7 @@ tl_engine *tl_engine_new(const tl_model *model, const tl_engine_options *options
 void tl_engine_free(tl_engine *engine);
 const tl_model *tl_engine_model(const tl_engine *engine);
 tl_compute *tl_engine_compute(const tl_engine *engine);
+int tl_engine_threads(const tl_engine *engine);
 
 /* ---- scoring
  * ---------------------------------------------------------------------------------------- */
@@ -112,9 +113,14 @@ bool tl_engine_generate(tl_engine *engine, const int32_t *prompt, int32_t n_prom
  * -------------------------------------------------------------- */
 
 typedef struct tl_memory {
-    size_t weights_mapped, weights_owned, kv, activations, scratch;
+    size_t weights_mapped; /* views of the checkpoint's files */
+    size_t weights_owned;  /* converted, transposed or rearranged; norms and biases */
+    size_t kv;             /* keys and values */
+    size_t activations;    /* rows on their way through the layers */
+    size_t scratch;        /* the kernels' memory, tables of positions, the head's block */
 } tl_memory;
 
+/* What is resident now, of what the engine and its model hold. */
 void tl_engine_memory(const tl_engine *engine, tl_memory *memory);
 
 /* What a run of `model`'s spec would need at most, before loading: passes of `rows` tokens over

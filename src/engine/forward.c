@@ -12,8 +12,7 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
     if (bytes > SIZE_MAX / 2) return tl_fail_memory(error, bytes, what);
     bytes = (bytes + PAGE - 1) / PAGE * PAGE;
     tl_region_free(region);
-    void *data =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return tl_fail_memory(error, bytes, what);
     *region = (tl_region){data, bytes};
     return true;
@@ -204,8 +203,7 @@ static bool slots_in_a_row(const tl_pass *pass) {
 
 /* The store's keys (or values) as this layer sees them. */
 static float *layer_of(const tl_store *store, float *base, const tl_pass *pass, int32_t layer) {
-    return pass->one_layer ? base
-                           : base + (int64_t)layer * store->slots * store->width;
+    return pass->one_layer ? base : base + (int64_t)layer * store->slots * store->width;
 }
 
 /* Keys and values of all rows into the store; with `with_queries`, the queries in the same go. */
@@ -247,13 +245,14 @@ static void attend(tl_engine *e, const stage *g) {
         .heads = s->heads,
         .kv_heads = s->kv_heads,
         .head_dim = s->head_dim,
-        .scale = s->scale_by_layer ? s->attention_scale / (float)(g->layer + 1)
-                                   : s->attention_scale,
+        .scale =
+            s->scale_by_layer ? s->attention_scale / (float)(g->layer + 1) : s->attention_scale,
         .causal = !encoder,
         .window = g->layer >= s->window_layer ? s->window : 0,
         .alibi_slopes = e->alibi_slopes,
-        .relative_bias =
-            !relative ? NULL : encoder ? e->relative_encoder : e->relative_decoder,
+        .relative_bias = !relative ? NULL
+                         : encoder ? e->relative_encoder
+                                   : e->relative_decoder,
         .relative_stride = 2 * (int64_t)e->relative_length - 1,
         .relative_center = e->relative_length - 1,
         .spans = g->spans,
@@ -330,9 +329,8 @@ static stage narrowed(tl_engine *e, const stage *g) {
             cross.first_row = first;
             cross.queries = queries;
             cross.first_position = span->first_position + offset;
-            pass->last_spans[made] =
-                (tl_attention_span){span->slots, cross.first_position + queries, first, queries,
-                                    cross.first_position};
+            pass->last_spans[made] = (tl_attention_span){
+                span->slots, cross.first_position + queries, first, queries, cross.first_position};
             pass->last_cross[made++] = cross;
         }
     }
@@ -352,8 +350,8 @@ static void run_layer(tl_engine *e, stage *g) {
     const tl_model_spec *s = &e->model->spec;
     const tl_layer_weights *w = &g->stack->layers[g->layer];
     tl_pass *pass = &e->pass;
-    bool narrow = !pass->encoder && g->layer + 1 == g->stack->n_layers &&
-                  pass->n_wanted < pass->rows;
+    bool narrow =
+        !pass->encoder && g->layer + 1 == g->stack->n_layers && pass->n_wanted < pass->rows;
     float *input = e->x;
     if (!s->norm_after) {
         norm(e, &w->self.norm, e->x, pass->rows, e->normed);

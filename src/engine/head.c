@@ -34,13 +34,17 @@ bool tl_head_reserve(tl_engine *e, tl_error *error) {
                              "the logits", error);
 }
 
-/* Rows first … first+count-1 of W as a matrix of their own. */
+/* Rows first … first+count-1 of W as a matrix of their own; `first` is a multiple of
+ * BLOCK_COLUMNS, hence of the panels of packed matrices. */
 static tl_matrix rows_of(const tl_matrix *matrix, int32_t first, int32_t count) {
     tl_matrix part = *matrix;
-    size_t row = (size_t)matrix->stride * tl_dtype_get(matrix->dtype)->block_bytes;
+    const tl_dtype_traits *traits = tl_dtype_get(matrix->dtype);
+    size_t skipped = traits->block > 1
+                         ? tl_matrix_bytes(matrix->dtype, first, matrix->in)
+                         : (size_t)first * (size_t)matrix->stride * traits->block_bytes;
     part.out = count;
-    part.data = (const char *)matrix->data + (size_t)first * row;
-    part.bytes = (size_t)count * row;
+    part.data = (const char *)matrix->data + skipped;
+    part.bytes = matrix->bytes - skipped;
     return part;
 }
 

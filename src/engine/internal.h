@@ -67,7 +67,7 @@ struct tl_engine {
     tl_region rotary; /* cos and sin [positions, rotary_dim / 2] */
     int32_t rotary_positions;
     float *cosines, *sines;
-    float *sine_maxima; /* rope_int8: max |sin| over positions 0 … p */
+    float *sine_maxima;    /* rope_int8: max |sin| over positions 0 … p */
     tl_region call_rotary; /* rope_int8: tables of the pass's rows */
     float *call_cosines, *call_sines;
     tl_region relative; /* T5: [heads, 2 * length - 1] for each stack */

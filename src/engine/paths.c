@@ -105,11 +105,10 @@ static int32_t place(trie *t, tl_segment *segments, int32_t *order) {
     for (int32_t i = 0; i < t->n_nodes; i++) {
         node *each = &t->nodes[order[i]];
         int32_t begin = each->parent < 0 ? 0 : t->nodes[each->parent].end;
-        int32_t parent =
-            each->parent < 0 ? t->encoder[each->path] : t->nodes[each->parent].segment;
+        int32_t parent = each->parent < 0 ? t->encoder[each->path] : t->nodes[each->parent].segment;
         each->segment = n;
-        segments[n++] = (tl_segment){parent, t->paths[each->path].tokens + begin,
-                                     each->end - begin, false};
+        segments[n++] =
+            (tl_segment){parent, t->paths[each->path].tokens + begin, each->end - begin, false};
     }
     return n;
 }

@@ -28,11 +28,11 @@ typedef struct forest {
     int32_t path_length, longest;
     int32_t longest_encoder;
     int32_t *free_slots, n_free;
-    int32_t *retired, n_retired; /* slots to be freed once the pass has run */
+    int32_t *retired, n_retired;                 /* slots to be freed once the pass has run */
     int32_t *call_asks, *call_rows, n_call_asks; /* asks that the pass answers, and on which row */
-    int32_t *cross_first;                        /* [segments]: a root's first row in the cross store */
-    int32_t *count_up;                           /* 0, 1, 2, …: slots of the encoder's rows */
-    bool began_whole; /* the pass began at the root of a tree */
+    int32_t *cross_first; /* [segments]: a root's first row in the cross store */
+    int32_t *count_up;    /* 0, 1, 2, …: slots of the encoder's rows */
+    bool began_whole;     /* the pass began at the root of a tree */
     tl_work *work;
 } forest;
 
@@ -52,7 +52,8 @@ static bool check_segment(const forest *f, int32_t i, tl_error *error) {
     const tl_segment *segment = &f->segments[i];
     const tl_model_spec *spec = &f->engine->model->spec;
     if (segment->n_tokens < 1)
-        return tl_fail(error, TL_ERROR_USAGE, "segment %d is empty: expected at least one token", i);
+        return tl_fail(error, TL_ERROR_USAGE, "segment %d is empty: expected at least one token",
+                       i);
     if (segment->parent < -1 || segment->parent >= i)
         return tl_fail(error, TL_ERROR_USAGE,
                        "segment %d has parent %d: expected an earlier segment or -1", i,
@@ -108,9 +109,8 @@ static bool shape_segments(forest *f, tl_error *error) {
         if (!check_segment(f, i, error)) return false;
         int32_t parent = segment->parent;
         bool after_encoder = parent >= 0 && f->segments[parent].encoder;
-        f->start[i] = parent < 0 || after_encoder
-                          ? 0
-                          : f->start[parent] + f->segments[parent].n_tokens;
+        f->start[i] =
+            parent < 0 || after_encoder ? 0 : f->start[parent] + f->segments[parent].n_tokens;
         f->root[i] = parent < 0 ? i : f->root[parent];
         f->first_child[i] = f->next[i] = -1;
         int64_t length = (int64_t)f->start[i] + segment->n_tokens;
@@ -309,8 +309,7 @@ static bool reserve(forest *f, tl_error *error) {
     int32_t capacity = e->pass.capacity, slots = whole ? capacity : f->longest + capacity;
     if (!tl_store_reserve(&e->store, whole ? 1 : m->decoder.n_layers, slots, kv, error))
         return false;
-    if (spec->encoder &&
-        !tl_store_reserve(&e->cross, m->decoder.n_layers, capacity, kv, error))
+    if (spec->encoder && !tl_store_reserve(&e->cross, m->decoder.n_layers, capacity, kv, error))
         return false;
     f->path = allocate(f, (size_t)f->longest, sizeof *f->path, error);
     f->free_slots = allocate(f, (size_t)slots, sizeof *f->free_slots, error);
@@ -366,8 +365,7 @@ static bool unshare(forest *f, tl_error *error) {
             int32_t *tokens = allocate(f, (size_t)length, sizeof *tokens, error);
             if (!tokens) return false;
             for (int32_t s = i; s >= 0; s = old[s].parent)
-                memcpy(tokens + start[s], old[s].tokens,
-                       (size_t)old[s].n_tokens * sizeof *tokens);
+                memcpy(tokens + start[s], old[s].tokens, (size_t)old[s].n_tokens * sizeof *tokens);
             call[i] = n_calls;
             calls[n_calls++] = (tl_segment){-1, tokens, length, false};
         }

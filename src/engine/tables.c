@@ -16,9 +16,9 @@ static float inverse_frequency(const tl_model_spec *spec, int32_t i) {
     if (wavelength < (float)high) return frequency;
     float scaled = frequency / (float)spec->rope_factor;
     if (wavelength > (float)low) return scaled;
-    float smooth = ((float)spec->rope_original_positions / wavelength -
-                    (float)spec->rope_low_factor) /
-                   (float)(spec->rope_high_factor - spec->rope_low_factor);
+    float smooth =
+        ((float)spec->rope_original_positions / wavelength - (float)spec->rope_low_factor) /
+        (float)(spec->rope_high_factor - spec->rope_low_factor);
     return (1 - smooth) * scaled + smooth * frequency;
 }
 
@@ -81,8 +81,7 @@ int32_t tl_relative_bucket(int32_t distance, bool bidirectional, int32_t buckets
     }
     int32_t exact = buckets / 2;
     if (distance < exact) return first + distance;
-    float ratio = logf((float)distance / (float)exact) /
-                  (float)log((double)max_distance / exact);
+    float ratio = logf((float)distance / (float)exact) / (float)log((double)max_distance / exact);
     int32_t large = exact + (int32_t)(ratio * (float)(buckets - exact));
     return first + (large < buckets ? large : buckets - 1);
 }
@@ -91,8 +90,8 @@ static void fill_relative(const tl_model_spec *spec, const float *bias, bool bid
                           int32_t length, float *table) {
     int32_t width = 2 * length - 1;
     for (int32_t i = 0; i < width; i++) {
-        int32_t bucket = tl_relative_bucket(i - (length - 1), bidirectional,
-                                            spec->relative_buckets, spec->relative_max_distance);
+        int32_t bucket = tl_relative_bucket(i - (length - 1), bidirectional, spec->relative_buckets,
+                                            spec->relative_max_distance);
         for (int32_t head = 0; head < spec->heads; head++)
             table[(int64_t)head * width + i] = bias[bucket * spec->heads + head];
     }
@@ -135,8 +134,7 @@ bool tl_tables_new(tl_engine *e, tl_error *error) {
     while (below * 2 <= spec->heads)
         below *= 2;
     for (int32_t i = 0; i < spec->heads; i++) {
-        double exponent = i < below ? -8.0 * (i + 1) / below
-                                    : -4.0 * (2 * (i - below) + 1) / below;
+        double exponent = i < below ? -8.0 * (i + 1) / below : -4.0 * (2 * (i - below) + 1) / below;
         slopes[i] = (float)exp2(exponent);
     }
     e->alibi_slopes = slopes;

@@ -9,13 +9,6 @@
 
 enum { NAME_SIZE = 256 };
 
-/* Memory for one matrix, straight from the system. */
-typedef struct tl_block {
-    struct tl_block *next;
-    void *data;
-    size_t bytes;
-} tl_block;
-
 /* The fused q, k, v of the layer being loaded. */
 typedef struct fused {
     tl_matrix matrix; /* rows q | k | v */

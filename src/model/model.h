@@ -118,6 +118,13 @@ typedef struct tl_model_options {
     tl_dtype dtype;
 } tl_model_options;
 
+/* Memory that holds converted matrices. */
+typedef struct tl_block {
+    struct tl_block *next;
+    void *data;
+    size_t bytes;
+} tl_block;
+
 /* Loads a checkpoint directory. `compute` serves conversions only and may be freed afterwards. */
 tl_model *tl_model_load(const char *directory, const tl_model_options *options, tl_compute *compute,
                         tl_error *error);
