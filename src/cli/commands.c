@@ -2,12 +2,14 @@
 #include "cli/cli.h"
 
 extern const cli_command cmd_models;
+extern const cli_command cmd_tasks;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 
 /* clang-format off */
 const cli_command *const cli_commands[] = {
     &cmd_models,
+    &cmd_tasks,
     &cmd_compare,
     &cmd_report,
     NULL,

@@ -22,6 +22,11 @@ typedef enum tl_protocol {
 const char *tl_protocol_name(tl_protocol protocol);
 bool tl_protocol_parse(const char *name, tl_protocol *protocol, tl_error *error);
 
+/* Expands one TASK argument: "@study" → the six tasks of the published tables in their order,
+ * "@demo" → the program's own, "@all" → every task known, anything else → itself. Appends malloc'ed
+ * strings to *items (realloc'ed). */
+bool tl_task_expand(const char *argument, char ***items, int *count, tl_error *error);
+
 /* Opens a task by name (tasks/NAME.yaml of the program's data) or by the path of a YAML file. */
 tl_task *tl_task_open(const char *name_or_path, tl_error *error);
 void tl_task_free(tl_task *task);
@@ -69,6 +74,11 @@ const char *tl_rows_fingerprint(const tl_rows *rows); /* SHA-256 of the file */
  * NULL. */
 bool tl_task_find_rows(const tl_task *task, tl_protocol protocol, const char *split,
                        const char *data_dir, char *path, size_t size, tl_error *error);
+
+/* Appends the question of a row as JSON: {"prompt", "choices", "gold", and for loglikelihood
+ * "requests": [{"context", "continuation"}]}. Fails naming the row and the field. */
+bool tl_task_preview(const tl_task *task, tl_protocol protocol, const tl_rows *rows, int64_t index,
+                     tl_buffer *json, tl_error *error);
 
 /* ---- evaluation: one model on one task, one or more protocols from the same pass
  * -------------------------- */
