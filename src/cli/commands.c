@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 extern const cli_command cmd_models;
+extern const cli_command cmd_tokenize;
 extern const cli_command cmd_tasks;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
@@ -9,6 +10,7 @@ extern const cli_command cmd_report;
 /* clang-format off */
 const cli_command *const cli_commands[] = {
     &cmd_models,
+    &cmd_tokenize,
     &cmd_tasks,
     &cmd_compare,
     &cmd_report,

@@ -1,0 +1,67 @@
+#include "tokenizer/work.h"
+
+#include <stdlib.h>
+
+void tl_spans_add(tl_spans *spans, size_t start, size_t end, int32_t id) {
+    if (spans->count == spans->capacity) {
+        size_t capacity = spans->capacity ? spans->capacity * 2 : 64;
+        tl_span *items = realloc(spans->items, capacity * sizeof *items);
+        if (!items) {
+            spans->failed = true;
+            return;
+        }
+        spans->items = items;
+        spans->capacity = capacity;
+    }
+    spans->items[spans->count++] = (tl_span){start, end, id};
+}
+
+void tl_spans_free(tl_spans *spans) {
+    free(spans->items);
+    *spans = (tl_spans){0};
+}
+
+void tl_work_free(tl_work *work) {
+    tl_buffer_free(&work->repaired);
+    for (int i = 0; i < 2; i++) {
+        tl_buffer_free(&work->normal[i]);
+        tl_pieces_free(&work->pieces[i]);
+    }
+    tl_spans_free(&work->raw);
+    tl_spans_free(&work->normalized);
+    tl_spans_free(&work->matches);
+    tl_matcher_free(work->matcher);
+    free(work->memory);
+    free(work->points);
+    *work = (tl_work){0};
+}
+
+tl_matcher *tl_work_matcher(tl_work *work, tl_error *error) {
+    if (!work->matcher) work->matcher = tl_matcher_new(error);
+    return work->matcher;
+}
+
+void *tl_work_memory(tl_work *work, size_t count, size_t size, tl_error *error) {
+    size_t bytes;
+    if (!tl_mul_size(count, size, &bytes)) bytes = SIZE_MAX;
+    if (bytes <= work->memory_size) return work->memory;
+    void *memory = bytes == SIZE_MAX ? NULL : malloc(bytes + bytes / 2);
+    if (!memory) {
+        tl_fail_memory(error, bytes, "a word");
+        return NULL;
+    }
+    free(work->memory);
+    work->memory = memory;
+    work->memory_size = bytes + bytes / 2;
+    return memory;
+}
+
+bool tl_work_points(tl_work *work, size_t count, tl_error *error) {
+    if (count <= work->points_capacity) return true;
+    size_t capacity = count + count / 2;
+    int32_t *points = realloc(work->points, capacity * sizeof *points);
+    if (!points) return tl_fail_memory(error, capacity * sizeof *points, "normalizing");
+    work->points = points;
+    work->points_capacity = capacity;
+    return true;
+}

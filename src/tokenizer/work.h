@@ -1,0 +1,68 @@
+/* Working memory of one call to encode or decode. */
+#ifndef TL_TOKENIZER_WORK_H
+#define TL_TOKENIZER_WORK_H
+
+#include "tokenizer/pieces.h"
+#include "tokenizer/regex.h"
+#include "tokenizer/tokenizer.h"
+
+/* A stretch of text: one that an added token or a pattern matched, or one between. */
+typedef struct tl_span {
+    size_t start, end;
+    int32_t id; /* of the added token; for patterns 1 where it matched; -1 between matches */
+} tl_span;
+
+typedef struct tl_spans {
+    tl_span *items;
+    size_t count, capacity;
+    bool failed;
+} tl_spans;
+
+void tl_spans_add(tl_spans *spans, size_t start, size_t end, int32_t id);
+void tl_spans_free(tl_spans *spans);
+
+/* A symbol of a word that is being merged. */
+typedef struct tl_symbol {
+    int32_t id; /* -1: merged into the one before it */
+    int32_t previous, next;
+} tl_symbol;
+
+/* A merge that may be made. */
+typedef struct tl_candidate {
+    uint32_t rank;
+    int32_t position;
+    int32_t id;
+} tl_candidate;
+
+/* The best way to reach a place in a word. */
+typedef struct tl_best {
+    double score;
+    int32_t id; /* -1: not reached */
+    uint32_t start;
+} tl_best;
+
+typedef struct tl_work {
+    tl_buffer repaired;       /* the text given, when it was not valid UTF-8 */
+    tl_buffer normal[2];      /* what normalizers write, in turn */
+    tl_pieces pieces[2];      /* what pre-tokenizers and decoders write, in turn */
+    tl_spans raw, normalized; /* stretches between added tokens */
+    tl_spans matches;         /* of one pre-tokenizer or normalizer */
+    tl_matcher *matcher;      /* NULL until tl_work_matcher */
+    void *memory;             /* of the model, for one word */
+    size_t memory_size;
+    int32_t *points; /* characters of a normalizer */
+    size_t points_capacity;
+} tl_work;
+
+void tl_work_free(tl_work *work);
+
+/* The matcher, made on first use. */
+tl_matcher *tl_work_matcher(tl_work *work, tl_error *error);
+
+/* At least count × size bytes of `memory`, content undefined. */
+void *tl_work_memory(tl_work *work, size_t count, size_t size, tl_error *error);
+
+/* Room for `count` characters in `points`, content kept. */
+bool tl_work_points(tl_work *work, size_t count, tl_error *error);
+
+#endif
