@@ -4,6 +4,10 @@
 extern const cli_command cmd_models;
 extern const cli_command cmd_tokenize;
 extern const cli_command cmd_tasks;
+extern const cli_command cmd_generate;
+extern const cli_command cmd_inspect;
+extern const cli_command cmd_logits;
+extern const cli_command cmd_score;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 
@@ -12,6 +16,10 @@ const cli_command *const cli_commands[] = {
     &cmd_models,
     &cmd_tokenize,
     &cmd_tasks,
+    &cmd_generate,
+    &cmd_inspect,
+    &cmd_logits,
+    &cmd_score,
     &cmd_compare,
     &cmd_report,
     NULL,
