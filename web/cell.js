@@ -74,7 +74,7 @@ function rankingCard(cell) {
   const ranking = group && group.rankings.find((r) => r.task === cell.task);
   if (!ranking || ranking.order.length < 2 || !ranking.order.some((place) => place.cell === cell.index)) return null;
   const against = (other) => ranking.pairs.find((p) => (p.a === cell.index && p.b === other) || (p.b === cell.index && p.a === other));
-  return el('figure', { className: 'chart', style: 'margin: 0' },
+  return el('figure', { className: 'chart third' },
     el('div', { className: 'head' }, el('h3', {}, `Models on ${cell.task_title}`)),
     el('div', { className: 'scroll', style: 'max-height: 300px; overflow: auto', tabIndex: 0, role: 'region', 'aria-label': 'Ranking' }, el('table', {},
       el('thead', {}, el('tr', {}, ...['Model', 'Accuracy (%)', 'Group', 'Against this one'].map((t) => el('th', { scope: 'col' }, t)))),
@@ -93,8 +93,8 @@ function drawCellCharts(cell) {
     }
   const times = canChart() && cell.milliseconds.n > 0, labels = canChart() && cell.n > 0 && cell.predicted.length > 0;
   byId('cell-charts').replaceChildren(...[
-    times ? chartCard('cell-times', 'Latency') : null,
-    labels ? chartCard('cell-labels', 'Labels') : null,
+    times ? chartCard('cell-times', 'Latency', 'third') : null,
+    labels ? chartCard('cell-labels', 'Labels', 'third') : null,
     rankingCard(cell)].filter(Boolean));
   if (canChart()) setChartDefaults();
   if (times) drawHistogram(cell);

@@ -14,9 +14,9 @@ function setChartDefaults() {
   Chart.defaults.plugins.legend.labels.usePointStyle = true;
 }
 
-/** A card with a chart's title, controls, canvas and table. */
-function chartCard(id, title, { wide = false, controls = [] } = {}) {
-  return el('figure', { className: `chart${wide ? ' wide' : ''}`, style: 'margin: 0' },
+/** A card with a chart's title, controls, canvas and table; `width` is wide, half or third. */
+function chartCard(id, title, width, controls = []) {
+  return el('figure', { className: `chart ${width}` },
     el('div', { className: 'head' }, el('h3', {}, title), ...controls),
     el('div', { className: 'canvas' }, el('canvas', { id, role: 'img', 'aria-label': title })),
     el('details', {}, el('summary', {}, 'The numbers'), el('div', { className: 'scroll', id: `${id}-data`, tabIndex: 0 })));
@@ -106,13 +106,15 @@ const frontNames = {
     ctx.save();
     ctx.font = `600 11px ${Chart.defaults.font.family}`;
     ctx.fillStyle = color('text');
-    let lastY = Infinity;
+    const taken = [];
     chart.getDatasetMeta(index).data.forEach((point, i) => {
-      const name = chart.data.datasets[index].data[i].name;
-      const width = ctx.measureText(name).width;
-      const y = Math.max(chartArea.top + 10, Math.abs(point.y - 9 - lastY) < 13 ? lastY - 13 : point.y - 9);
-      ctx.fillText(name, Math.max(chartArea.left + 2, Math.min(point.x - width / 2, chartArea.right - width)), y);
-      lastY = y;
+      const name = chart.data.datasets[index].data[i].name, width = ctx.measureText(name).width;
+      const x = Math.max(chartArea.left + 2, Math.min(point.x - width / 2, chartArea.right - width));
+      const free = [-11, 20, -25, 34].map((shift) => point.y + shift).find((y) =>
+        taken.every((box) => x > box.x + box.width + 4 || x + width + 4 < box.x || Math.abs(y - box.y) > 12));
+      if (free === undefined) return;
+      taken.push({ x, y: free, width });
+      ctx.fillText(name, x, free);
     });
     ctx.restore();
   },
@@ -220,10 +222,10 @@ function layCharts() {
   }
   const choose = taskChooser();
   grid.replaceChildren(
-    ...bars.map(({ id, title }) => chartCard(id, title)),
-    chartCard('scatter', 'Accuracy against cost', { controls: [costChooser()], wide: true }),
-    chartCard('spread', 'Latency', { controls: [choose('Task of the latency chart')] }),
-    chartCard('labels', 'Predicted labels', { controls: [choose('Task of the label chart')] }));
+    ...bars.map(({ id, title }) => chartCard(id, title, 'third')),
+    chartCard('scatter', 'Accuracy against cost', 'wide', [costChooser()]),
+    chartCard('spread', 'Latency', 'half', [choose('Task of the latency chart')]),
+    chartCard('labels', 'Predicted labels', 'half', [choose('Task of the label chart')]));
 }
 
 function drawCharts() {

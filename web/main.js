@@ -26,10 +26,8 @@ function deviceLine(facts) {
   const parts = [];
   if (facts.cpu) parts.push(String(facts.cpu));
   if (facts.gpu) parts.push(String(facts.gpu));
-  const cores = facts.processors || facts.cores;
-  if (cores) parts.push(`${cores} cores`);
-  const bytes = facts.memory_bytes || facts.memory;
-  if (known(bytes)) parts.push(`${(bytes / 2 ** 30).toFixed(1)} GB`);
+  if (facts.processors) parts.push(`${facts.processors} processors`);
+  if (known(facts.memory_mb)) parts.push(`${(facts.memory_mb / 1024).toFixed(1)} GB`);
   return parts.join(', ');
 }
 
@@ -38,7 +36,7 @@ function drawSummary() {
   const examples = report.cells.reduce((sum, cell) => sum + cell.n, 0);
   const models = unique(report.cells.map((cell) => cell.model.id)).length;
   const times = report.cells.flatMap((cell) => [cell.started, cell.finished]).filter(known);
-  const cards = report.devices.map((device) => summaryCard(report.devices.length > 1 ? 'Device' : 'Device', device.name, deviceLine(device.facts)));
+  const cards = report.devices.map((device) => summaryCard('Device', device.name, deviceLine(device.facts)));
   cards.push(
     summaryCard('Models × tasks', `${models} × ${allTasks().length}`, `${done.length} of ${report.cells.length} cells done`),
     summaryCard('Examples', examples.toLocaleString('en'), report.cells.some((c) => c.skipped) ? `${report.cells.reduce((s, c) => s + c.skipped, 0)} skipped` : ''));

@@ -114,7 +114,7 @@ function drawTable() {
     return;
   }
   const table = el('table', {},
-    el('caption', {}, `${traits.title} (${traits.unit})${traits.key === 'peak_memory' ? memoryNote() : ''}; ${shown.length} of ${rows.length} rows`),
+    el('caption', {}, `${traits.title} (${traits.unit})${kindNote(traits.key)}; ${shown.length} of ${rows.length} rows`),
     el('thead', {}, el('tr', {}, ...columns.map(headerCell))),
     el('tbody', {}, ...sortRows(shown, columns).map((row) =>
       el('tr', {}, ...columns.map((column) => bodyCell(row, column, traits, tasks))))));
@@ -122,10 +122,15 @@ function drawTable() {
   drawLegend();
 }
 
-function memoryNote() {
+/* What the measure is, where that is not always the same. */
+function kindNote(key) {
+  if (key === 'inference_time' && report.cells.some((cell) => cell.shared_time))
+    return report.cells.every((cell) => cell.shared_time || !cell.done)
+      ? ', wall time of examples computed together, per example' : ', of one example alone or (wall time) together with others';
+  if (key !== 'peak_memory') return '';
   const kinds = unique(report.cells.map((cell) => cell.memory_kind).filter(Boolean));
-  if (kinds.length > 1) return ' of the GPU where there is one, else of the process';
-  return kinds[0] === 'peak_gpu_memory' ? ' of the GPU' : ' of the process';
+  if (kinds.length > 1) return ', of the GPU where there is one, else of the process';
+  return kinds[0] === 'peak_gpu_gb' ? ', of the GPU' : ', of the process';
 }
 
 function drawLegend() {

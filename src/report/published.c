@@ -67,7 +67,7 @@ static bool add_cell(tl_results *results, int run, char *fields[COLUMNS], const 
     cell->protocol = tl_protocol_name(TL_PROTOCOL_STUDY);
     cell->dtype = "f32";
     cell->precision = "exact";
-    cell->memory_kind = "peak_gpu_memory";
+    cell->memory_kind = "peak_gpu_gb";
     if (!keep(results, &cell->model.name, fields[1], error) ||
         !keep(results, &cell->model.id, fields[2], error) ||
         !keep(results, &cell->model.family, fields[3], error) ||

@@ -340,10 +340,10 @@ static void take_values(tl_result_cell *cell) {
         tl_measure measure;
         const char *names[4];
     } sources[] = {
-        {TL_MEASURE_TIME, {"inference_time"}},
-        {TL_MEASURE_MEMORY, {"peak_gpu_memory", "peak_memory"}},
-        {TL_MEASURE_SIZE, {"model_size"}},
-        {TL_MEASURE_ENERGY, {"energy_per_example"}},
+        {TL_MEASURE_TIME, {"forward_ms_mean"}},
+        {TL_MEASURE_MEMORY, {"peak_gpu_gb", "peak_rss_mb"}},
+        {TL_MEASURE_SIZE, {"model_size_mb"}},
+        {TL_MEASURE_ENERGY, {"energy_per_example_j"}},
     };
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double *value = &cell->values[sources[i].measure];
@@ -354,6 +354,10 @@ static void take_values(tl_result_cell *cell) {
             if (sources[i].measure == TL_MEASURE_MEMORY) cell->memory_kind = found->name;
         }
     }
+    const tl_raw_measure *rate = find_measure(cell, "examples_per_s");
+    if (!isnan(cell->values[TL_MEASURE_TIME]) || !rate || !(rate->value > 0)) return;
+    cell->values[TL_MEASURE_TIME] = 1e3 / rate->value;
+    cell->shared_time = true;
 }
 
 static bool fill_cell(reading *r, tl_result_cell *cell) {

@@ -65,6 +65,7 @@ static void csv_cell(const tl_tables *tables, int index, tl_buffer *out) {
         const tl_measure_traits *traits = tl_measure_get((tl_measure)m);
         if (m >= TL_STUDY_TABLES && isnan(cell->values[m])) continue;
         const char *note = m == TL_MEASURE_MEMORY ? cell->memory_kind : "";
+        if (m == TL_MEASURE_TIME && cell->shared_time) note = "computed together";
         csv_row(tables, cell, traits->key, cell->values[m], traits->unit, note, out);
     }
     if (cell->examples) {
@@ -250,6 +251,7 @@ static void append_cell(const tl_tables *tables, int index, tl_buffer *out) {
     count_field(out, "skipped", cell->skipped);
     count_field(out, "truncated", cell->truncated);
     text_field(out, "memory_kind", cell->memory_kind);
+    bool_field(out, "shared_time", cell->shared_time);
     append_measures(out, cell);
     append_meaning(out, cell, &tables->meanings[index]);
     counts_field(out, "predicted", cell->predicted, cell->labels);

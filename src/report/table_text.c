@@ -162,22 +162,31 @@ static bool markdown_table(const tl_tables *tables, const tl_table_group *group,
     return true;
 }
 
-static const char *memory_note(const tl_tables *tables, const tl_table_group *group) {
-    bool gpu = false, process = false;
+/* What a measure is in this group, where it is not always the same thing. */
+static const char *kind_note(const tl_tables *tables, const tl_table_group *group,
+                             tl_measure measure) {
+    bool gpu = false, process = false, alone = false, together = false;
     for (int i = 0; i < group->model_count * group->task_count; i++) {
         if (group->cells[i] < 0) continue;
-        const char *kind = tables->results->cells[group->cells[i]].memory_kind;
-        gpu |= strcmp(kind, "peak_gpu_memory") == 0;
-        process |= strcmp(kind, "peak_memory") == 0;
+        const tl_result_cell *cell = &tables->results->cells[group->cells[i]];
+        if (isnan(cell->values[measure])) continue;
+        gpu |= strcmp(cell->memory_kind, "peak_gpu_gb") == 0;
+        process |= strcmp(cell->memory_kind, "peak_rss_mb") == 0;
+        together |= cell->shared_time;
+        alone |= !cell->shared_time;
     }
-    return gpu && process ? ", of the GPU or the process" : gpu ? ", GPU" : ", process";
+    if (measure == TL_MEASURE_MEMORY)
+        return gpu && process ? ", of the GPU or the process" : gpu ? ", GPU" : ", process";
+    if (measure == TL_MEASURE_TIME && together)
+        return alone ? ", alone or together" : ", computed together";
+    return "";
 }
 
 static void append_title(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
                          tl_buffer *out) {
     const tl_measure_traits *traits = tl_measure_get(measure);
     tl_buffer_append_format(out, "%s (%s%s)", traits->title, traits->unit,
-                            measure == TL_MEASURE_MEMORY ? memory_note(tables, group) : "");
+                            kind_note(tables, group, measure));
 }
 
 /* ---- what is below the tables ---- */

@@ -45,7 +45,7 @@ tl_store *run_fixture_open(const char *directory, int64_t *device) {
     tl_store *store = tl_store_open(directory, true, &error);
     assert_ok(store, error);
     assert_ok(tl_store_device(store, "board-1", "Board 2C",
-                              "{\"cpu\":\"Test core\",\"cores\":2,\"memory_bytes\":8589934592}",
+                              "{\"cpu\":\"Test core\",\"processors\":2,\"memory_mb\":7620}",
                               device, &error),
               error);
     assert_ok(tl_store_set_fact(store, "command", "\"tinyllm run -m @demo -t @demo\"", &error),
@@ -150,9 +150,9 @@ static void set_measures(tl_store *store, int64_t cell, int model) {
         const char *name, *unit;
         double value;
     } measures[] = {
-        {"model_size", "MB", 76.0 * (model + 1)},
-        {"peak_memory", "GB", 0.1 + 0.08 * (model + 1)},
-        {"energy_per_example", "J", 0.05 * (model + 1)},
+        {"model_size_mb", "MB", 76.0 * (model + 1)},
+        {"peak_rss_mb", "MB", 102.4 + 81.92 * (model + 1)},
+        {"energy_per_example_j", "J", 0.05 * (model + 1)},
     };
     for (int i = 0; i < 3; i++)
         assert_ok(tl_store_set_measure(store, cell, measures[i].name, measures[i].value,

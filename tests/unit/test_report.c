@@ -29,9 +29,9 @@ static char *tables_of(const char *operand, const char *format) {
 
 static void finish(tl_store *store, int64_t cell, double megabytes, double gigabytes) {
     tl_error error = {0};
-    assert_ok(tl_store_set_measure(store, cell, "model_size", megabytes, "MB", NULL, &error),
+    assert_ok(tl_store_set_measure(store, cell, "model_size_mb", megabytes, "MB", NULL, &error),
               error);
-    assert_ok(tl_store_set_measure(store, cell, "peak_memory", gigabytes, "GB", NULL, &error),
+    assert_ok(tl_store_set_measure(store, cell, "peak_rss_mb", 1024 * gigabytes, "MB", NULL, &error),
               error);
     assert_ok(tl_store_set_verdict(store, cell, TL_VERDICT_DONE, NULL, &error), error);
 }
@@ -120,7 +120,7 @@ static void test_csv_is_tidy(void **state) {
                          ",oom_killed,no | room,accuracy,nan,%,");
     test_assert_contains(csv_line(text, "Alpha", "piqa", "inference_time"), ",running,");
     test_assert_contains(csv_line(text, "zeta", "arc_easy", "collapsed"), ",collapsed,1,1,");
-    test_assert_contains(csv_line(text, "zeta", "arc_easy", "run.model_size"), ",100,MB,");
+    test_assert_contains(csv_line(text, "zeta", "arc_easy", "run.model_size_mb"), ",100,MB,");
     free(text);
 }
 
