@@ -11,7 +11,7 @@ function setChartDefaults() {
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   Chart.defaults.animation = false;
   Chart.defaults.maintainAspectRatio = false;
-  Chart.defaults.plugins.legend.labels.usePointStyle = true;
+  Object.assign(Chart.defaults.plugins.legend.labels, { usePointStyle: true, boxWidth: 8, boxHeight: 8 });
 }
 
 /** A card with a chart's title, controls, canvas and table; `width` is wide, half or third. */
@@ -135,14 +135,14 @@ function drawScatter() {
   const front = paretoFront(points);
   if (front.length) datasets.push({ label: 'Pareto front', type: 'line', data: front, front: true, stepped: false,
     borderColor: color('muted'), borderDash: [5, 4], borderWidth: 1.5, pointRadius: 0, fill: false, pointStyle: 'line' });
-  const spread = Math.max(...points.map((p) => p.x)) / Math.min(...points.map((p) => p.x));
+  const least = Math.min(...points.map((p) => p.x)), spread = Math.max(...points.map((p) => p.x)) / least;
   drawChart('scatter', narrow() ? 360 : 420, {
     type: 'scatter',
     data: { datasets },
     options: {
       layout: { padding: { top: 14, right: 12 } },
       scales: {
-        x: { type: spread > 8 ? 'logarithmic' : 'linear', title: { display: true, text: `${traits.title} (${traits.unit}), average` } },
+        x: { type: spread > 8 ? 'logarithmic' : 'linear', suggestedMin: spread > 8 ? undefined : 0, min: spread > 8 ? least / 1.4 : undefined, title: { display: true, text: `${traits.title} (${traits.unit}), average` } },
         y: { title: { display: true, text: 'Accuracy (%), average' } },
       },
       plugins: { legend: { position: 'top', align: 'start' },
