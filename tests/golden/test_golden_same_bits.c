@@ -1,0 +1,50 @@
+/* The same bits for every checkpoint of the conformance set, at every dtype. */
+#include "support/same_bits.h"
+#include "support/support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+
+static tl_model *load(const char *name, const tl_model_options *options) {
+    tl_error error = {0};
+    tl_pool *pool = tl_pool_new(1, &error);
+    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
+    assert_ok(compute != NULL, error);
+    tl_model *model =
+        tl_model_load(test_shared_path("golden/models/%s", name), options, compute, &error);
+    assert_ok(model != NULL, error);
+    tl_compute_free(compute);
+    tl_pool_free(pool);
+    return model;
+}
+
+static void test_model(void **state) {
+    static const tl_dtype dtypes[] = {TL_BF16, TL_Q8, TL_Q4};
+    const char *name = *state;
+    tl_model *model = load(name, NULL);
+    test_same_bits(model, name);
+    tl_model_unload(model);
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        model = load(name, &(tl_model_options){.convert = true, .dtype = dtypes[i]});
+        test_same_bits(model, tl_dtype_get(dtypes[i])->name);
+        tl_model_unload(model);
+    }
+}
+
+int main(void) {
+    enum { MOST = 256 };
+    static struct CMUnitTest tests[MOST];
+    static char names[MOST][256];
+    size_t count = 0;
+    if (!test_shared()) return 77;
+    DIR *directory = opendir(test_shared_path("golden/models"));
+    if (!directory) return 77;
+    for (struct dirent *entry; (entry = readdir(directory)) && count < MOST;) {
+        if (entry->d_name[0] == '.') continue;
+        snprintf(names[count], sizeof names[count], "%s", entry->d_name);
+        tests[count] = (struct CMUnitTest){names[count], test_model, NULL, NULL, names[count]};
+        count++;
+    }
+    closedir(directory);
+    return _cmocka_run_group_tests("same bits", tests, count, NULL, NULL);
+}
