@@ -6,9 +6,10 @@
 #include <string.h>
 
 enum {
-    ROWS_BYTES = 768 << 10, /* of x that a chunk reads over and over: to stay in the L2 cache */
-    MOST_ROWS = 192,        /* rows in a chunk */
-    FEW_ROWS = 16,          /* below, outputs are cut finer */
+    ROWS_BYTES = 768 << 10,  /* of x that a chunk reads over and over: to stay in the L2 cache */
+    AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
+    MOST_ROWS = 192,         /* rows in a chunk */
+    FEW_ROWS = 16,           /* below, outputs are cut finer */
 };
 
 typedef struct linear_task {
@@ -62,27 +63,14 @@ size_t tl_linear_shared_bytes(const tl_compute *compute, int32_t rows, int32_t i
     return most;
 }
 
-static void run_product(const linear_task *task, const tl_linear *op, const tl_matrix *weight,
-                        int32_t first_row, int32_t rows, int32_t first_out, int32_t outs, float *y,
-                        void *scratch) {
-    const tl_path *path = path_of(task->compute, weight);
-    tl_product product = {.weight = weight,
-                          .x = op->x + first_row * op->x_stride,
-                          .x_stride = op->x_stride,
-                          .prepared = path->prepare ? task->compute->shared : NULL,
-                          .first_row = first_row,
-                          .rows = rows,
-                          .first_out = first_out,
-                          .outs = outs,
-                          .columns = op->columns ? op->columns + first_out : NULL,
-                          .y = y,
-                          .y_stride = TL_CHUNK_OUTS,
-                          .scratch = scratch};
-    path->run(&product);
-}
+/* What a chunk is of an operation. */
+typedef struct chunk_part {
+    const tl_linear *op;
+    int32_t first_row, rows;
+    int32_t first_out, outs;
+} chunk_part;
 
-static void run_chunk(void *context, int chunk, int worker) {
-    const linear_task *task = context;
+static chunk_part find_part(const linear_task *task, int chunk) {
     int index = 0;
     while (chunk >= task->first_chunk[index + 1])
         index++;
@@ -91,16 +79,67 @@ static void run_chunk(void *context, int chunk, int worker) {
     int32_t row_chunks = divide_up(op->rows, task->rows_step);
     int32_t first_row = chunk % row_chunks * task->rows_step;
     int32_t first_out = chunk / row_chunks * task->outs_step;
-    int32_t rows = tl_min(task->rows_step, op->rows - first_row);
-    int32_t outs = tl_min(task->outs_step, outs_of(op) - first_out);
+    return (chunk_part){op, first_row, tl_min(task->rows_step, op->rows - first_row), first_out,
+                        tl_min(task->outs_step, outs_of(op) - first_out)};
+}
+
+/* The memory that holds a piece's weights, where that is one piece. */
+static void weights_of(const chunk_part *part, const tl_matrix *weight, tl_product *product) {
+    if (part->op->columns) return;
+    size_t bytes;
+    if (weight->dtype == TL_Q8 || weight->dtype == TL_Q4) {
+        product->ahead = (const char *)tl_panel(weight, part->first_out / TL_PANEL);
+        bytes = tl_panel_bytes(weight->dtype, weight->in) * (size_t)divide_up(part->outs, TL_PANEL);
+    } else {
+        product->ahead = tl_matrix_row(weight, part->first_out);
+        bytes = (size_t)weight->stride * (size_t)part->outs * (weight->dtype == TL_F32 ? 4 : 2);
+    }
+    product->ahead_bytes = bytes < AHEAD_BYTES ? bytes : AHEAD_BYTES;
+}
+
+static void run_product(const linear_task *task, const chunk_part *part, const tl_matrix *weight,
+                        float *y, void *scratch, tl_product ahead) {
+    const tl_path *path = path_of(task->compute, weight);
+    const tl_linear *op = part->op;
+    tl_product product = {.weight = weight,
+                          .x = op->x + part->first_row * op->x_stride,
+                          .x_stride = op->x_stride,
+                          .prepared = path->prepare ? task->compute->shared : NULL,
+                          .first_row = part->first_row,
+                          .rows = part->rows,
+                          .first_out = part->first_out,
+                          .outs = part->outs,
+                          .columns = op->columns ? op->columns + part->first_out : NULL,
+                          .y = y,
+                          .y_stride = TL_CHUNK_OUTS,
+                          .scratch = scratch,
+                          .ahead = ahead.ahead,
+                          .ahead_bytes = ahead.ahead_bytes};
+    path->run(&product);
+}
+
+static void run_chunk(void *context, int chunk, int worker) {
+    const linear_task *task = context;
+    chunk_part now = find_part(task, chunk);
+    tl_product ahead = {0}, gate_ahead = {0};
+    /* When all threads are equally fast, this is the one that this thread takes next. */
+    int next = chunk + task->compute->threads;
+    if (next < task->first_chunk[task->count]) {
+        chunk_part then = find_part(task, next);
+        if (then.first_out != now.first_out || then.op != now.op)
+            weights_of(&then, then.op->weight, &ahead);
+    }
+    if (now.op->gate_weight) {
+        gate_ahead = ahead;
+        weights_of(&now, now.op->gate_weight, &ahead);
+    }
     float *t = tl_local(task->compute, worker);
     float *g = t + MOST_ROWS * TL_CHUNK_OUTS;
     void *scratch = (unsigned char *)t + tiles_bytes();
-    run_product(task, op, op->weight, first_row, rows, first_out, outs, t, scratch);
-    if (op->gate_weight)
-        run_product(task, op, op->gate_weight, first_row, rows, first_out, outs, g, scratch);
-    task->compute->kernels->finish(op, t, op->gate_weight ? g : NULL, TL_CHUNK_OUTS, first_row,
-                                   rows, first_out, outs);
+    run_product(task, &now, now.op->weight, t, scratch, ahead);
+    if (now.op->gate_weight) run_product(task, &now, now.op->gate_weight, g, scratch, gate_ahead);
+    task->compute->kernels->finish(now.op, t, now.op->gate_weight ? g : NULL, TL_CHUNK_OUTS,
+                                   now.first_row, now.rows, now.first_out, now.outs);
 }
 
 /* ---- preparing x ---- */

@@ -22,9 +22,12 @@ typedef struct tl_product {
     int32_t rows;
     int32_t first_out, outs;
     const int32_t *columns; /* [outs]: instead of first_out …, or NULL */
-    float *y;               /* [rows, outs]; overlaps nothing */
+    float *y;               /* [rows, outs rounded up to 16]; overlaps nothing */
     int64_t y_stride;
     void *scratch; /* this thread's, path.scratch_bytes long, aligned */
+    /* Weights that this thread will probably want next, to be fetched into the cache meanwhile. */
+    const char *ahead;
+    size_t ahead_bytes;
 } tl_product;
 
 /* How products of one weight type are done in one precision. */

@@ -20,17 +20,20 @@ INLINE vf load_weight_n(tl_dtype dtype, const void *row, int32_t k, int n) {
     return v_load_n((const float *)row + k, n);
 }
 
-/* sums[r][o] = Σ over `count` columns of x[r] · w[o], for R rows and 4 outputs. */
-INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride,
-                 const void *const w[OUTS], int32_t count, float sums[][OUTS]) {
+/* y[r][o] (+)= Σ over `count` columns of x[r] · w[o], for R rows and 4 outputs whose weights lie
+ * `w_stride` bytes apart; beyond output `last`, its result again. */
+INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, const char *w,
+                 size_t w_stride, int last, int32_t count, bool add, float *y, int64_t y_stride) {
+    const char *rows[OUTS];
     vf acc[MOST_ROWS][OUTS];
+    UNROLL for (int o = 0; o < OUTS; o++) rows[o] = w + (size_t)(o < last ? o : last) * w_stride;
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_zero();
     }
     int32_t k = 0;
     for (; k + VL <= count; k += VL) {
         vf weight[OUTS];
-        UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight(dtype, w[o], k);
+        UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight(dtype, rows[o], k);
         UNROLL for (int r = 0; r < R; r++) {
             vf value = v_load(x + r * x_stride + k);
             UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_fma(value, weight[o], acc[r][o]);
@@ -38,135 +41,204 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride,
     }
     if (k < count) {
         vf weight[OUTS];
-        UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight_n(dtype, w[o], k, count - k);
+        UNROLL for (int o = 0; o < OUTS; o++) weight[o] =
+            load_weight_n(dtype, rows[o], k, count - k);
         UNROLL for (int r = 0; r < R; r++) {
             vf value = v_load_n(x + r * x_stride + k, count - k);
             UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_fma(value, weight[o], acc[r][o]);
         }
     }
-    UNROLL for (int r = 0; r < R; r++) v_sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3], sums[r]);
+    UNROLL for (int r = 0; r < R; r++) {
+        v4 sums = v_sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+        float *to = y + r * y_stride;
+        if (add) {
+            v4 before;
+            memcpy(&before, to, sizeof before);
+            sums = before + sums;
+        }
+        memcpy(to, &sums, sizeof sums);
+    }
 }
 
-INLINE void tile_rows(tl_dtype dtype, int rows, const float *x, int64_t x_stride,
-                      const void *const w[OUTS], int32_t count, float sums[][OUTS]) {
+/* A strip: R rows against `outs` outputs, in tiles; `ahead` are weights to have in the cache soon.
+ */
+typedef struct strip {
+    const float *x;
+    int64_t x_stride;
+    const char *w;
+    size_t w_stride;
+    int32_t outs, count;
+    bool add;
+    float *y;
+    int64_t y_stride;
+    const char *ahead;
+    int32_t ahead_lines; /* for each tile */
+} strip;
+
+INLINE void run_strip(tl_dtype dtype, const int R, const strip *s) {
+    const char *w = s->w, *ahead = s->ahead;
+    float *y = s->y;
+    int32_t out = 0;
+    for (; out + OUTS <= s->outs; out += OUTS) {
+        for (int32_t line = 0; line < s->ahead_lines; line++, ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
+        tile(dtype, R, s->x, s->x_stride, w, s->w_stride, OUTS - 1, s->count, s->add, y,
+             s->y_stride);
+        w += OUTS * s->w_stride;
+        y += OUTS;
+    }
+    if (out < s->outs)
+        tile(dtype, R, s->x, s->x_stride, w, s->w_stride, s->outs - out - 1, s->count, s->add, y,
+             s->y_stride);
+}
+
+INLINE void run_rows(tl_dtype dtype, int rows, const strip *s) {
     switch (rows) {
     case 1:
-        tile(dtype, 1, x, x_stride, w, count, sums);
+        run_strip(dtype, 1, s);
         break;
     case 2:
-        tile(dtype, 2, x, x_stride, w, count, sums);
+        run_strip(dtype, 2, s);
         break;
     case 3:
-        tile(dtype, 3, x, x_stride, w, count, sums);
+        run_strip(dtype, 3, s);
         break;
     case 4:
-        if (TILE_ROWS >= 4) tile(dtype, 4, x, x_stride, w, count, sums);
+        if (TILE_ROWS >= 4) run_strip(dtype, 4, s);
         break;
     case 5:
-        if (TILE_ROWS >= 5) tile(dtype, 5, x, x_stride, w, count, sums);
+        if (TILE_ROWS >= 5) run_strip(dtype, 5, s);
         break;
     case 6:
-        if (TILE_ROWS >= 6) tile(dtype, 6, x, x_stride, w, count, sums);
+        if (TILE_ROWS >= 6) run_strip(dtype, 6, s);
         break;
     default:
         break;
     }
 }
 
-static void tile_f32(int rows, const float *x, int64_t x_stride, const void *const w[OUTS],
-                     int32_t count, float sums[][OUTS]) {
-    tile_rows(TL_F32, rows, x, x_stride, w, count, sums);
+static void strip_f32(int rows, const strip *s) {
+    run_rows(TL_F32, rows, s);
 }
 
-static void tile_f16(int rows, const float *x, int64_t x_stride, const void *const w[OUTS],
-                     int32_t count, float sums[][OUTS]) {
-    tile_rows(TL_F16, rows, x, x_stride, w, count, sums);
+static void strip_f16(int rows, const strip *s) {
+    run_rows(TL_F16, rows, s);
 }
 
-static void tile_bf16(int rows, const float *x, int64_t x_stride, const void *const w[OUTS],
-                      int32_t count, float sums[][OUTS]) {
-    tile_rows(TL_BF16, rows, x, x_stride, w, count, sums);
+static void strip_bf16(int rows, const strip *s) {
+    run_rows(TL_BF16, rows, s);
 }
 
-typedef void tile_function(int rows, const float *x, int64_t x_stride, const void *const w[OUTS],
-                           int32_t count, float sums[][OUTS]);
+typedef void strip_function(int rows, const strip *s);
+static strip_function *const strips[] = {
+    [TL_F32] = strip_f32, [TL_F16] = strip_f16, [TL_BF16] = strip_bf16};
 
-static tile_function *const tiles[] = {
-    [TL_F32] = tile_f32, [TL_F16] = tile_f16, [TL_BF16] = tile_bf16};
-
-static const void *weight_row(const tl_product *p, int32_t out) {
-    return tl_matrix_row(p->weight, p->columns ? p->columns[out] : p->first_out + out);
+static size_t element_bytes(const tl_matrix *matrix) {
+    return matrix->dtype == TL_F32 ? 4 : 2;
 }
 
-/* Columns first … of four outputs, or the last again where there are fewer. */
-static void weight_rows(const tl_product *p, int32_t out, int32_t first, const void *w[OUTS]) {
-    size_t size = p->weight->dtype == TL_F32 ? 4 : 2;
-    for (int i = 0; i < OUTS; i++) {
-        const char *row = weight_row(p, tl_min(out + i, p->outs - 1));
-        w[i] = row + (size_t)first * size;
-    }
-}
-
-static void put(const tl_product *p, int32_t row, int rows, int32_t out, bool add,
-                float sums[][OUTS]) {
-    int outs = tl_min(OUTS, p->outs - out);
-    for (int r = 0; r < rows; r++) {
-        float *y = p->y + (row + r) * p->y_stride + out;
-        for (int o = 0; o < outs; o++)
-            y[o] = add ? y[o] + sums[r][o] : sums[r][o];
-    }
+static strip whole_strip(const tl_product *p) {
+    return (strip){.x = p->x,
+                   .x_stride = p->x_stride,
+                   .w = tl_matrix_row(p->weight, p->first_out),
+                   .w_stride = (size_t)p->weight->stride * element_bytes(p->weight),
+                   .outs = p->outs,
+                   .count = p->weight->in,
+                   .y = p->y,
+                   .y_stride = p->y_stride};
 }
 
 /* Few rows: the weights stream by once, whole rows at a time. */
 static void run_few(const tl_product *p) {
-    tile_function *function = tiles[p->weight->dtype];
-    int32_t in = p->weight->in;
-    const void *w[OUTS];
-    float sums[MOST_ROWS][OUTS];
-    for (int32_t out = 0; out < p->outs; out += OUTS) {
-        for (int32_t k = 0; k < in; k += TL_DOT_BLOCK) {
-            weight_rows(p, out, k, w);
-            function(p->rows, p->x + k, p->x_stride, w, tl_min(in - k, TL_DOT_BLOCK), sums);
-            put(p, 0, p->rows, out, k > 0, sums);
+    strip_function *function = strips[p->weight->dtype];
+    size_t size = element_bytes(p->weight);
+    strip s = whole_strip(p);
+    if (s.count <= TL_DOT_BLOCK) {
+        function(p->rows, &s);
+        return;
+    }
+    const char *w = s.w;
+    for (int32_t out = 0; out < p->outs; out += OUTS, w += OUTS * s.w_stride) {
+        s.outs = tl_min(OUTS, p->outs - out);
+        s.y = p->y + out;
+        for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
+            s.x = p->x + k;
+            s.w = w + (size_t)k * size;
+            s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
+            s.add = k > 0;
+            function(p->rows, &s);
         }
     }
 }
 
 /* Many rows: a block of weights, widened into scratch memory where it is not f32, serves them all
- * from the cache. */
+ * from the cache, while the block after it is fetched. */
 static void run_many(const tl_product *p) {
-    tl_dtype dtype = p->weight->dtype;
+    bool widen = p->weight->dtype != TL_F32;
+    size_t size = element_bytes(p->weight);
+    strip s = whole_strip(p);
+    const char *w = s.w;
+    size_t w_stride = s.w_stride;
     int32_t in = p->weight->in;
-    float *wide = p->scratch;
-    const void *w[OUTS];
-    float sums[MOST_ROWS][OUTS];
+    int32_t tiles = (in + TL_DOT_BLOCK - 1) / TL_DOT_BLOCK * ((p->rows - 1) / TILE_ROWS) *
+                    tl_max(1, p->outs / OUTS);
+    s.ahead = p->ahead;
+    s.ahead_lines = (int32_t)((p->ahead_bytes / 64 + (size_t)tiles - 1) / (size_t)tiles);
+    const char *ahead_end = p->ahead + p->ahead_bytes;
     for (int32_t k = 0; k < in; k += TL_DOT_BLOCK) {
-        int32_t count = tl_min(in - k, TL_DOT_BLOCK);
-        if (dtype != TL_F32) {
+        s.count = tl_min(in - k, TL_DOT_BLOCK);
+        s.add = k > 0;
+        s.w = w + (size_t)k * size;
+        if (widen) {
+            float *wide = p->scratch;
             for (int32_t out = 0; out < p->outs; out++)
                 TL_NAME(tl_widen_run)
-            ((const uint16_t *)weight_row(p, out) + k, dtype, (size_t)count,
-             wide + (size_t)out * TL_DOT_BLOCK);
+            (s.w + (size_t)out * w_stride, p->weight->dtype, (size_t)s.count,
+             wide + out * TL_DOT_BLOCK);
+            s.w = p->scratch;
+            s.w_stride = TL_DOT_BLOCK * sizeof(float);
         }
         for (int32_t row = 0; row < p->rows; row += TILE_ROWS) {
+            strip now = s;
+            now.x = p->x + row * p->x_stride + k;
+            now.y = p->y + row * p->y_stride;
+            /* the first rows wait for this block's own weights: nothing more is asked for */
+            if (row == 0 || s.ahead >= ahead_end) now.ahead_lines = 0;
+            strip_f32(tl_min(TILE_ROWS, p->rows - row), &now);
+            s.ahead += (size_t)now.ahead_lines * 64 * (size_t)(p->outs / OUTS);
+        }
+    }
+}
+
+/* Chosen outputs, one by one. */
+static void run_columns(const tl_product *p) {
+    size_t size = element_bytes(p->weight);
+    for (int32_t out = 0; out < p->outs; out++) {
+        const char *w = tl_matrix_row(p->weight, p->columns[out]);
+        for (int32_t row = 0; row < p->rows; row += TILE_ROWS) {
+            float sums[MOST_ROWS * OUTS];
             int rows = tl_min(TILE_ROWS, p->rows - row);
-            const float *x = p->x + row * p->x_stride + k;
-            for (int32_t out = 0; out < p->outs; out += OUTS) {
-                if (dtype == TL_F32) {
-                    weight_rows(p, out, k, w);
-                } else {
-                    for (int i = 0; i < OUTS; i++)
-                        w[i] = wide + (size_t)tl_min(out + i, p->outs - 1) * TL_DOT_BLOCK;
-                }
-                tile_f32(rows, x, p->x_stride, w, count, sums);
-                put(p, row, rows, out, k > 0, sums);
+            for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
+                strip s = {.x = p->x + row * p->x_stride + k,
+                           .x_stride = p->x_stride,
+                           .w = w + (size_t)k * size,
+                           .outs = 1,
+                           .count = tl_min(p->weight->in - k, TL_DOT_BLOCK),
+                           .add = k > 0,
+                           .y = sums,
+                           .y_stride = OUTS};
+                strips[p->weight->dtype](rows, &s);
             }
+            for (int r = 0; r < rows; r++)
+                p->y[(row + r) * p->y_stride + out] = sums[r * OUTS];
         }
     }
 }
 
 static void run(const tl_product *p) {
-    if (p->rows <= TILE_ROWS)
+    if (p->columns)
+        run_columns(p);
+    else if (p->rows <= TILE_ROWS)
         run_few(p);
     else
         run_many(p);

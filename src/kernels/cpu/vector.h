@@ -12,7 +12,7 @@
  *   v_min, v_max                             the second operand where either is NaN
  *   v_round, v_to_int, v_from_int            to the nearest even integer
  *   v_sqrt
- *   v_sum4(a, b, c, d, out)                  four sums of all lanes, by one fixed tree
+ *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
@@ -34,6 +34,8 @@
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
+
+typedef float v4 __attribute__((vector_size(16)));
 
 #if defined(TL_PORTABLE)
 #include "kernels/cpu/vector_portable.h"
@@ -66,9 +68,7 @@ INLINE vf v_abs(vf a) {
 
 /* The sum of all lanes, by the tree of v_sum4. */
 INLINE float v_sum(vf a) {
-    float sums[4];
-    v_sum4(a, a, a, a, sums);
-    return sums[0];
+    return v_sum4(a, a, a, a)[0];
 }
 
 /* The largest lane; exact in any order. */

@@ -84,9 +84,9 @@ INLINE void v_store_i8(int8_t *p, vi a) {
 }
 
 /* Neighbours are added first, then pairs, then the two halves. */
-INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
+INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     vf all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-    _mm_storeu_ps(out, _mm256_castps256_ps128(all) + _mm256_extractf128_ps(all, 1));
+    return _mm256_castps256_ps128(all) + _mm256_extractf128_ps(all, 1);
 }
 
 INLINE vi v_dot4(vi c, vi w, vi x) {

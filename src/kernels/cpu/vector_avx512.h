@@ -77,7 +77,7 @@ INLINE void v_store_i8(int8_t *p, vi a) {
 }
 
 /* Lanes 8 apart are added first, then 4, 2 and 1 apart. */
-INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
+INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     vf ab = _mm512_mask_blend_ps(0xff00, a, b) + _mm512_shuffle_f32x4(a, b, 0x4e);
     vf cd = _mm512_mask_blend_ps(0xff00, c, d) + _mm512_shuffle_f32x4(c, d, 0x4e);
     /* ab: [a02 a13 b20 b31], in groups of four lanes */
@@ -85,7 +85,7 @@ INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
     all = all + _mm512_permute_ps(all, 0x4e);
     all = all + _mm512_permute_ps(all, 0xb1);
     const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
-    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all)));
+    return _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all));
 }
 
 INLINE vi v_dot4(vi c, vi w, vi x) {

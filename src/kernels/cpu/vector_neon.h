@@ -83,8 +83,8 @@ INLINE void v_store_i8(int8_t *p, vi a) {
     memcpy(p, lanes, 4);
 }
 /* Neighbours are added first, then pairs. */
-INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
-    vst1q_f32(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
+    return vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
 }
 
 /* Signed bytes on both sides. */

@@ -96,11 +96,8 @@ INLINE void v_store_i8(int8_t *p, vi a) {
 INLINE float v_sum1_(vf a) {
     return (a[0] + a[1]) + (a[2] + a[3]);
 }
-INLINE void v_sum4(vf a, vf b, vf c, vf d, float *out) {
-    out[0] = v_sum1_(a);
-    out[1] = v_sum1_(b);
-    out[2] = v_sum1_(c);
-    out[3] = v_sum1_(d);
+INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
+    return (v4){v_sum1_(a), v_sum1_(b), v_sum1_(c), v_sum1_(d)};
 }
 INLINE vi v_dot4(vi c, vi w, vi x) {
     UNROLL for (int shift = 0; shift < 32; shift += 8) c +=
