@@ -1,3 +1,8 @@
-# What is not one cmocka program: the page in a browser. Needs node and Chromium; skipped (77) without them.
+# What is not one cmocka program: the page in a browser. Skipped (77) without node or Chromium.
 add_executable(make_run browser/make_run.c)
 target_link_libraries(make_run PRIVATE tinyllm_test_support)
+foreach(name report)
+  add_test(NAME browser/${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/browser/run.sh
+           ${CMAKE_CURRENT_SOURCE_DIR}/browser/${name}.mjs $<TARGET_FILE:tinyllm_cli> $<TARGET_FILE:make_run>)
+  set_tests_properties(browser/${name} PROPERTIES LABELS browser TIMEOUT 600 SKIP_RETURN_CODE 77)
+endforeach()

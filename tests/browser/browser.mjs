@@ -22,7 +22,7 @@ export class Browser {
     browser.process = spawn(findBrowser(), ['--headless=new', '--remote-debugging-pipe', '--no-sandbox', '--disable-gpu',
       '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking', '--disable-component-update',
       '--disable-sync', '--hide-scrollbars', `--user-data-dir=${browser.profile}`, 'about:blank'],
-    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true });
     browser.waiting = new Map();
     browser.listeners = [];
     browser.next = 1;
@@ -66,10 +66,10 @@ export class Browser {
   }
 
   async stop() {
-    await Promise.race([this.send('Browser.close').catch(() => {}), new Promise((r) => setTimeout(r, 3000))]);
     const ended = new Promise((resolve) => this.process.once('exit', resolve));
-    this.process.kill();
+    process.kill(-this.process.pid, 'SIGKILL'); // its own group: helpers that still write go too
     await ended;
+    await new Promise((resolve) => setTimeout(resolve, 200));
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }
