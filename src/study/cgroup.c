@@ -27,8 +27,8 @@ static const generation generations[] = {
 
 struct tl_cgroup {
     const generation *generation;
-    char own[PATH_MAX / 2];    /* the group this process was in */
-    char group[PATH_MAX / 2];  /* the new one */
+    char own[PATH_MAX / 2];     /* the group this process was in */
+    char group[PATH_MAX / 2];   /* the new one */
     char waiting[PATH_MAX / 2]; /* where this process moved to make room, "" when it did not */
 };
 

@@ -17,8 +17,9 @@
 #include <unistd.h>
 
 enum { THREAD_STACK = 8 << 20, WORKER_SOCKET = 3 };
-static const double PROPORTIONAL_SECONDS = 1; /* between readings of the costlier proportional set */
-static const double GOING_SECONDS = 5;        /* to end after hanging up */
+static const double PROPORTIONAL_SECONDS =
+    1;                                 /* between readings of the costlier proportional set */
+static const double GOING_SECONDS = 5; /* to end after hanging up */
 /* The published study's watcher killed the process when memory use passed 97 %. */
 static const double SYSTEM_MEMORY_SHARE = 0.97;
 
@@ -205,6 +206,18 @@ void tl_guard_watch(tl_guard *guard) {
     }
 }
 
+static const char *signal_name(int number) {
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"},  {SIGABRT, "SIGABRT"},
+                 {SIGILL, "SIGILL"},   {SIGFPE, "SIGFPE"},  {SIGKILL, "SIGKILL"},
+                 {SIGTERM, "SIGTERM"}, {SIGXCPU, "SIGXCPU"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].number == number) return names[i].name;
+    return "a signal";
+}
+
 /* A death that nobody here ordered. */
 static void judge_signal(tl_guard *guard, int number) {
     tl_system_memory after;
@@ -219,9 +232,7 @@ static void judge_signal(tl_guard *guard, int number) {
         tl_guard_kill(guard, TL_VERDICT_OOM_KILLED, "killed by the kernel: out of memory");
     } else {
         char reason[200];
-        const char *name = sigabbrev_np(number);
-        snprintf(reason, sizeof reason, "crashed (SIG%s: %s)", name ? name : "?",
-                 strsignal(number));
+        snprintf(reason, sizeof reason, "crashed (%s: %s)", signal_name(number), strsignal(number));
         tl_guard_kill(guard, TL_VERDICT_CRASHED, reason);
     }
 }

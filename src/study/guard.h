@@ -11,10 +11,10 @@
 #include <sys/types.h>
 
 typedef struct tl_guard_limits {
-    int64_t memory;  /* bytes the worker may hold; 0: only what the system has */
-    double seconds;  /* from its start; 0: any time */
-    double stall;    /* seconds without a word from it; 0: any time */
-    int threads;     /* their stacks are allowed for beside `memory` */
+    int64_t memory;      /* bytes the worker may hold; 0: only what the system has */
+    double seconds;      /* from its start; 0: any time */
+    double stall;        /* seconds without a word from it; 0: any time */
+    int threads;         /* their stacks are allowed for beside `memory` */
     const char *program; /* executed as PROGRAM worker FD LABEL */
     const char *label;   /* what process listings show: "SmolLM-135M arc_easy" */
     const char *root;    /* before /proc/meminfo and cgroups */

@@ -12,7 +12,7 @@ static bool read_text(const char *path, char *text, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return false;
     size_t length = 0;
-    ssize_t got;
+    ssize_t got = 0;
     while (length < size - 1 && (got = read(fd, text + length, size - 1 - length)) > 0)
         length += (size_t)got;
     bool good = length > 0 || got == 0;

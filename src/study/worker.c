@@ -113,8 +113,7 @@ static bool report_model(worker *w, tl_error *error) {
     tl_buffer_clear(out);
     tl_buffer_append_string(out, "{\"family\":");
     tl_json_append_string(out, w->model->spec.family, strlen(w->model->spec.family));
-    tl_buffer_append_format(out, ",\"parameters\":%lld,\"isa\":",
-                            (long long)w->model->parameters);
+    tl_buffer_append_format(out, ",\"parameters\":%lld,\"isa\":", (long long)w->model->parameters);
     const char *isa = tl_compute_isa(tl_engine_compute(w->engine));
     tl_json_append_string(out, isa, strlen(isa));
     tl_buffer_append_byte(out, '}');
