@@ -61,7 +61,8 @@ const tl_measure_definition tl_measure_definitions[] = {
     {"timed_while_swapping", "", "1 where pages were swapped in while examples were timed, else 0"},
     /* energy, heat, clocks */
     {"energy_j", "J", "energy of the evaluation (warm-up excluded); the note names the sensors"},
-    {"energy_per_example_j", "J", "energy_j / examples it was measured over"},
+    {"energy_examples", "", "examples energy_j was measured over"},
+    {"energy_per_example_j", "J", "energy_j / energy_examples"},
     {"energy_per_correct_j", "J", "energy_per_example_j × examples / correct"},
     {"power_mean_w", "W", "energy_j / time"},
     {"power_max_w", "W", "largest power sampled"},

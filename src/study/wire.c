@@ -121,8 +121,8 @@ void tl_wire_put_example(tl_buffer *out, const tl_example *e) {
         .has_choices = e->choices != NULL,
         .has_contexts = e->contexts != NULL,
         .has_continuations = e->continuations != NULL,
-        .has_scores = e->scores != NULL,
-        .has_greedy = e->greedy != NULL,
+        .has_scores = e->scores && e->n_choices > 0,
+        .has_greedy = e->greedy && e->n_choices > 0,
     };
     size_t n = e->n_choices > 0 ? (size_t)e->n_choices : 0;
     tl_buffer_append(out, &f, sizeof f);

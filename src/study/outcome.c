@@ -1,0 +1,199 @@
+/* What is stored of a group once its worker is gone: verdicts, and the measures that were taken
+ * around the examples. */
+#include "study/measures.h"
+#include "study/sweep_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- verdicts ---- */
+
+static tl_verdict verdict_of_failure(const tl_running_group *run) {
+    bool loading = !run->evaluating;
+    switch (run->code) {
+    case TL_ERROR_MEMORY:
+        return TL_VERDICT_OOM_KILLED;
+    case TL_ERROR_INTERRUPTED:
+        return TL_VERDICT_INTERRUPTED;
+    case TL_ERROR_UNSUPPORTED:
+        return TL_VERDICT_UNSUPPORTED;
+    default:
+        return loading ? TL_VERDICT_LOAD_ERROR : TL_VERDICT_CRASHED;
+    }
+}
+
+static tl_verdict judge(const tl_running_group *run, const tl_guard_outcome *outcome,
+                        const char **reason) {
+    *reason = NULL;
+    if (run->measures) return TL_VERDICT_DONE;
+    if (run->failed) {
+        *reason = run->message;
+        return verdict_of_failure(run);
+    }
+    *reason = outcome->fell ? outcome->reason : "the worker ended without a word";
+    return outcome->fell ? outcome->verdict : TL_VERDICT_CRASHED;
+}
+
+static void count_verdict(tl_sweep_result *result, tl_verdict verdict) {
+    if (verdict == TL_VERDICT_DONE)
+        result->done++;
+    else
+        result->failed++;
+    if (verdict == TL_VERDICT_LOAD_ERROR || verdict == TL_VERDICT_UNSUPPORTED) result->unreadable++;
+}
+
+static bool set_verdict(tl_running_group *run, int at, tl_verdict verdict, const char *reason,
+                        tl_error *error) {
+    const tl_store_cell *cell = &run->group->cells[at];
+    const tl_sweep_listener *listener = &run->sweep->options->listener;
+    count_verdict(run->sweep->result, verdict);
+    if (!tl_store_set_verdict(run->sweep->store, cell->id, verdict, reason, error)) return false;
+    if (listener->cell_ends)
+        listener->cell_ends(listener->context, run->group, cell, verdict, reason ? reason : "");
+    return true;
+}
+
+bool tl_record_verdict(tl_running_group *run, tl_verdict verdict, const char *reason,
+                       tl_error *error) {
+    for (int i = 0; i < run->group->cell_count; i++)
+        if (run->pending[i] && !set_verdict(run, i, verdict, reason, error)) return false;
+    return true;
+}
+
+/* ---- measures ---- */
+
+typedef struct setter {
+    tl_store *store;
+    int64_t cell;
+    tl_error *error;
+    bool good;
+} setter;
+
+static void set(setter *s, const char *name, double value, const char *note) {
+    const tl_measure_definition *definition = tl_measure_define(name);
+    if (s->good)
+        s->good = tl_store_set_measure(s->store, s->cell, name, value,
+                                       definition ? definition->unit : "", note, s->error);
+}
+
+/* A peak over all the sittings of a cell. */
+static void set_peak(setter *s, const char *name, double value, const char *note) {
+    double before = tl_store_measure(s->store, s->cell, name);
+    if (isnan(value) || value < before) value = before;
+    set(s, name, value, isnan(value) ? note : NULL);
+}
+
+static double megabytes(int64_t bytes) {
+    return bytes < 0 ? NAN : (double)bytes / 1048576;
+}
+
+static void set_worker_measures(setter *s, const cJSON *measures) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, measures) {
+        const cJSON *name = tl_json_get(item, "name"), *value = tl_json_get(item, "value");
+        const cJSON *note = tl_json_get(item, "note");
+        if (!cJSON_IsString(name)) continue;
+        double number = cJSON_IsNumber(value) ? value->valuedouble : NAN;
+        bool peak = strncmp(name->valuestring, "peak_", 5) == 0;
+        (peak ? set_peak : set)(s, name->valuestring, number,
+                                cJSON_IsString(note) ? note->valuestring : NULL);
+    }
+}
+
+static void set_memory(setter *s, const tl_running_group *run, const tl_guard_outcome *outcome) {
+    const char *unseen = "the worker was gone before it could be looked at";
+    set_peak(s, "peak_rss_mb", megabytes(outcome->peak_resident), unseen);
+    set_peak(s, "peak_pss_mb", megabytes(outcome->peak_proportional), unseen);
+    set_peak(s, "swap_max_mb", megabytes(outcome->swap_most), NULL);
+    set(s, "page_cache_mb", megabytes(outcome->page_cache), NULL);
+    if (!run->evaluating) return;
+    int64_t before = run->memory_before.swapped_in, after = run->memory_after.swapped_in;
+    if (before < 0 || after < before) {
+        set(s, "timed_while_swapping", NAN, "the kernel does not count pages swapped in");
+        return;
+    }
+    enum { PAGE = 4096 };
+    set_peak(s, "swapped_in_mb", megabytes((after - before) * PAGE), NULL);
+    set_peak(s, "timed_while_swapping", after > before, NULL);
+}
+
+/* Energy adds up over the sittings of a cell, with the examples it was measured over. */
+static void set_energy(setter *s, const tl_running_group *run) {
+    const char *why;
+    const char *source = tl_sensors_power_source(tl_telemetry_sensors(run->sweep->telemetry), &why);
+    const tl_span *span = &run->span;
+    double energy = span->energy, over = (double)run->fresh;
+    if (isnan(energy)) {
+        const char *note = source ? "too short for two readings of the sensor" : why;
+        static const char *const names[] = {"energy_j", "energy_per_example_j",
+                                            "energy_per_correct_j", "power_mean_w", "power_max_w"};
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (isnan(tl_store_measure(s->store, s->cell, names[i]))) set(s, names[i], NAN, note);
+        return;
+    }
+    double earlier = tl_store_measure(s->store, s->cell, "energy_j");
+    double earlier_over = tl_store_measure(s->store, s->cell, "energy_examples");
+    set(s, "power_mean_w", span->seconds > 0 ? energy / span->seconds : NAN, source);
+    set_peak(s, "power_max_w", span->power_max, NULL);
+    if (!isnan(earlier) && !isnan(earlier_over)) {
+        energy += earlier;
+        over += earlier_over;
+    }
+    set(s, "energy_j", energy, source);
+    set(s, "energy_examples", over, NULL);
+    double each = over > 0 ? energy / over : NAN;
+    double examples = tl_store_measure(s->store, s->cell, "examples");
+    double correct = tl_store_measure(s->store, s->cell, "correct");
+    set(s, "energy_per_example_j", each, run->group->cell_count > 1 ? "protocols share it" : NULL);
+    set(s, "energy_per_correct_j", correct > 0 ? each * examples / correct : NAN,
+        correct > 0 ? NULL : "no answer was correct");
+}
+
+static void set_heat(setter *s, const tl_running_group *run) {
+    const tl_span *span = &run->span;
+    set(s, "temperature_start_c", span->temperature_start, "no thermal zone can be read");
+    set_peak(s, "temperature_max_c", span->temperature_max, "no thermal zone can be read");
+    set(s, "clock_mean_mhz",
+        span->clock_samples > 0 ? span->clock_sum / (double)span->clock_samples : NAN,
+        "no cpufreq");
+    set(s, "clock_min_mhz", span->clock_min, "no cpufreq");
+    set(s, "throttled", span->throttles, "nothing counts throttling here");
+    set(s, "samples", (double)span->samples, NULL);
+    set(s, "sample_gap_max_s", span->gap_max, NULL);
+}
+
+static bool record_measures(tl_running_group *run, int at, const tl_guard_outcome *outcome,
+                            tl_error *error) {
+    tl_store *store = run->sweep->store;
+    int64_t cell = run->group->cells[at].id;
+    if (run->evaluating && !tl_measure_examples(store, cell, error)) return false;
+    if (!tl_store_begin(store, error)) return false;
+    setter s = {store, cell, error, true};
+    set_worker_measures(&s, run->measures);
+    set_memory(&s, run, outcome);
+    int64_t predicted = tl_sweep_predict(run->group);
+    if (predicted > 0) set(&s, "predicted_mb", megabytes(predicted), NULL);
+    if (run->evaluating && run->fresh > 0) {
+        set(&s, "examples_per_s", run->seconds > 0 ? (double)run->fresh / run->seconds : NAN, NULL);
+        set_energy(&s, run);
+        set_heat(&s, run);
+    }
+    return tl_store_commit(store, s.good ? error : NULL) && s.good;
+}
+
+bool tl_record_outcome(tl_running_group *run, const tl_guard_outcome *outcome, tl_error *error) {
+    const char *reason;
+    tl_verdict verdict = judge(run, outcome, &reason);
+    if (verdict == TL_VERDICT_INTERRUPTED) run->sweep->result->interrupted = true;
+    for (int i = 0; i < run->group->cell_count; i++) {
+        if (!run->pending[i]) continue;
+        /* A cell with every example stored is done, whatever became of its neighbour. */
+        bool complete = run->planned[i] >= 0 && run->stored[i] >= run->planned[i];
+        bool done = verdict == TL_VERDICT_DONE || complete;
+        if (!record_measures(run, i, outcome, error) ||
+            !set_verdict(run, i, done ? TL_VERDICT_DONE : verdict, done ? NULL : reason, error))
+            return false;
+    }
+    return tl_store_checkpoint(run->sweep->store, error);
+}

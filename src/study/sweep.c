@@ -1,0 +1,451 @@
+#include "study/sweep.h"
+
+#include "study/sweep_private.h"
+
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    TICK_MILLISECONDS = 100,
+    RECEIVE = 1 << 16,
+    DONE_CHUNK = 1 << 16, /* indices in one message */
+    PREDICTED_ROWS = 512, /* tokens of the longest prompts: the study cuts there */
+    PROGRAM_BYTES = 16 << 20,
+    TOKENIZER_FACTOR = 6, /* memory of a tokenizer for a byte of its file */
+};
+static const double STOPPING_SECONDS = 3;      /* for the example in flight after Ctrl-C */
+static const double COOLING_SECONDS = 30 * 60; /* at most before each group */
+
+/* ---- what a group will need ---- */
+
+int64_t tl_sweep_memory_limit(const tl_sweep_options *options) {
+    if (options->memory_limit > 0) return options->memory_limit;
+    if (options->memory_share <= 0) return 0;
+    tl_system_memory memory;
+    tl_sys_memory(options->root, &memory);
+    return memory.total > 0 ? (int64_t)(options->memory_share * (double)memory.total) : 0;
+}
+
+static int64_t tokenizer_bytes(const char *directory) {
+    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "spiece.model",
+                                        "vocab.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct stat status;
+        char *path = tl_path_join(directory, files[i]);
+        bool found = path && stat(path, &status) == 0;
+        free(path);
+        if (found) return (int64_t)status.st_size * TOKENIZER_FACTOR;
+    }
+    return 0;
+}
+
+static int64_t predict(const tl_plan_group *group, tl_memory *parts) {
+    const tl_model_spec *spec = &group->model->spec;
+    *parts = (tl_memory){0};
+    if (group->model->problem) return 0;
+    tl_dtype dtype = spec->stored;
+    if (group->dtype) tl_dtype_parse(group->dtype, &dtype, NULL);
+    int32_t length = spec->positions < PREDICTED_ROWS ? spec->positions : PREDICTED_ROWS;
+    tl_engine_predict_memory(spec, dtype, PREDICTED_ROWS, length, parts);
+    return (int64_t)(parts->weights_mapped + parts->weights_owned + parts->kv + parts->activations +
+                     parts->scratch) +
+           tokenizer_bytes(group->model->directory) + PROGRAM_BYTES;
+}
+
+int64_t tl_sweep_predict(const tl_plan_group *group) {
+    tl_memory parts;
+    return predict(group, &parts);
+}
+
+/* Is there room? If not, `reason` says what is needed and what there is. */
+static bool has_room(const tl_sweep_state *sweep, const tl_plan_group *group, char *reason,
+                     size_t size) {
+    tl_memory parts;
+    int64_t need = predict(group, &parts);
+    int64_t limit = tl_sweep_memory_limit(sweep->options);
+    tl_system_memory memory;
+    tl_sys_memory(sweep->options->root, &memory);
+    bool limited = limit > 0 && (memory.available < 0 || limit < memory.available);
+    int64_t room = limited ? limit : memory.available;
+    if (need == 0 || room < 0 || need <= room) return true;
+    snprintf(reason, size, "needs about %.0f MB (weights %.0f MB), and %s %.0f MB",
+             (double)need / 1048576, (double)(parts.weights_mapped + parts.weights_owned) / 1048576,
+             limited ? "the memory limit is" : "the memory available is only",
+             (double)room / 1048576);
+    return false;
+}
+
+/* ---- talking to the worker ---- */
+
+static void append_text(tl_buffer *out, const char *name, const char *value) {
+    if (!value) return;
+    tl_buffer_append_format(out, ",\"%s\":", name);
+    tl_json_append_string(out, value, strlen(value));
+}
+
+static bool send_job(const tl_running_group *run, tl_guard *guard, tl_error *error) {
+    const tl_sweep_options *o = run->sweep->options;
+    const tl_plan_group *group = run->group;
+    static const char *const bos[] = {
+        [TL_BOS_AUTO] = "auto", [TL_BOS_ON] = "on", [TL_BOS_OFF] = "off"};
+    tl_buffer job = {0};
+    tl_buffer_append_format(&job,
+                            "{\"precision\":\"%s\",\"threads\":%d,\"limit\":%lld,\"shots\":%d,"
+                            "\"shots_first\":%s,\"batched\":%s,\"bos\":\"%s\",\"protocols\":[",
+                            o->fast ? "fast" : "exact", o->threads, (long long)group->limit,
+                            o->shots, o->shots_first ? "true" : "false",
+                            o->batched ? "true" : "false", bos[o->bos]);
+    bool first = true;
+    for (int i = 0; i < group->cell_count; i++) {
+        if (!run->pending[i]) continue;
+        tl_buffer_append_format(&job, "%s\"%s\"", first ? "" : ",",
+                                tl_protocol_name(group->cells[i].protocol));
+        first = false;
+    }
+    tl_buffer_append_byte(&job, ']');
+    append_text(&job, "model", group->model->directory);
+    append_text(&job, "dtype", group->dtype);
+    append_text(&job, "task", tl_task_path(group->task));
+    append_text(&job, "data_file", o->data_file);
+    append_text(&job, "data_dir", o->data_dir);
+    tl_buffer_append_byte(&job, '}');
+    bool good = job.failed ? tl_fail_memory(error, job.length, "a job")
+                           : tl_wire_send(tl_guard_socket(guard), TL_FRAME_JOB, job.data,
+                                          job.length, error);
+    tl_buffer_free(&job);
+    return good;
+}
+
+/* Indices on their way to the worker: the protocol, then the indices. */
+typedef struct done_message {
+    int64_t words[DONE_CHUNK + 1];
+    size_t count;
+    int socket;
+    int64_t total;
+    bool lost;
+} done_message;
+
+static void send_done(done_message *message) {
+    if (message->count > 0 && !tl_wire_send(message->socket, TL_FRAME_DONE, message->words,
+                                            (message->count + 1) * sizeof *message->words, NULL))
+        message->lost = true;
+    message->count = 0;
+}
+
+static bool add_done(void *context, int64_t index) {
+    done_message *message = context;
+    message->words[++message->count] = index;
+    message->total++;
+    if (message->count == DONE_CHUNK) send_done(message);
+    return !message->lost;
+}
+
+static int place_of(const tl_running_group *run, tl_protocol protocol) {
+    for (int i = 0; i < run->group->cell_count; i++)
+        if (run->pending[i] && run->group->cells[i].protocol == protocol) return i;
+    return -1;
+}
+
+/* The worker knows how many examples there are: tells it which are stored already. */
+static bool answer_ready(tl_running_group *run, tl_guard *guard, const tl_frame *frame,
+                         tl_error *error) {
+    int64_t counts[TL_PROTOCOL_COUNT];
+    if (frame->length != sizeof counts)
+        return tl_fail(error, TL_ERROR_FORMAT, "the worker's counts are garbled");
+    memcpy(counts, frame->payload, sizeof counts);
+    done_message *message = malloc(sizeof *message);
+    if (!message) return tl_fail_memory(error, sizeof *message, "a message");
+    bool good = true;
+    run->total = run->done = 0;
+    for (int i = 0; i < run->group->cell_count && good; i++) {
+        if (!run->pending[i]) continue;
+        const tl_store_cell *cell = &run->group->cells[i];
+        *message = (done_message){.socket = tl_guard_socket(guard)};
+        message->words[0] = cell->protocol;
+        run->planned[i] = counts[cell->protocol];
+        good = tl_store_set_planned(run->sweep->store, cell->id, run->planned[i], error) &&
+               tl_store_each_index(run->sweep->store, cell->id, add_done, message, error);
+        send_done(message);
+        run->stored[i] = message->total;
+        run->done += message->total;
+        run->total += run->planned[i];
+    }
+    free(message);
+    /* A worker that is gone by now is noticed when its end is read. */
+    tl_wire_send(tl_guard_socket(guard), TL_FRAME_GO, NULL, 0, NULL);
+    return good;
+}
+
+static bool stopping(const tl_sweep_state *sweep) {
+    return sweep->options->stop && *sweep->options->stop > 0;
+}
+
+static void tell_progress(const tl_running_group *run) {
+    const tl_sweep_listener *listener = &run->sweep->options->listener;
+    if (listener->progress)
+        listener->progress(listener->context, run->group, run->stage, run->done, run->total,
+                           run->sweep->done, run->sweep->total, run->fresh);
+}
+
+static bool store_example(tl_running_group *run, tl_guard *guard, const tl_frame *frame,
+                          tl_arena *arena, tl_error *error) {
+    tl_example example;
+    tl_arena_reset(arena);
+    if (!tl_wire_get_example(frame->payload, frame->length, arena, &example, error)) return false;
+    int at = place_of(run, example.protocol);
+    if (at < 0) return tl_fail(error, TL_ERROR_FORMAT, "an example of a protocol nobody asked for");
+    if (!tl_store_add_example(run->sweep->store, run->group->cells[at].id, &example, error))
+        return false;
+    run->stored[at]++;
+    run->done++;
+    run->fresh++;
+    run->sweep->done++;
+    run->sweep->fresh++;
+    char go_on = !stopping(run->sweep);
+    tl_wire_send(tl_guard_socket(guard), TL_FRAME_ACK, &go_on, 1, NULL);
+    tell_progress(run);
+    return true;
+}
+
+static void enter_stage(tl_running_group *run, const char *stage) {
+    snprintf(run->stage, sizeof run->stage, "%s", stage);
+    if (strcmp(stage, "evaluating") == 0 && !run->evaluating) {
+        run->evaluating = true;
+        run->begun = tl_clock_monotonic();
+        tl_sys_memory(run->sweep->options->root, &run->memory_before);
+        tl_telemetry_begin(run->sweep->telemetry);
+    }
+    tell_progress(run);
+}
+
+static void stop_measuring(tl_running_group *run) {
+    if (!run->evaluating || run->seconds > 0) return;
+    tl_telemetry_end(run->sweep->telemetry, &run->span);
+    tl_sys_memory(run->sweep->options->root, &run->memory_after);
+    run->seconds = tl_clock_monotonic() - run->begun;
+}
+
+static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *error) {
+    cJSON *facts = tl_json_parse(frame->payload, frame->length, "the worker's facts", NULL);
+    const char *family = "";
+    int64_t parameters = 0;
+    bool good = true;
+    if (facts && tl_json_string_or(facts, "family", "", &family, "", NULL) &&
+        tl_json_int_or(facts, "parameters", 0, 0, INT64_MAX, &parameters, "", NULL)) {
+        char label[32];
+        tl_parameters_label(parameters, label, sizeof label);
+        for (int i = 0; i < run->group->cell_count && good; i++)
+            good = tl_store_set_model(
+                run->sweep->store, run->group->cells[i].id, family, parameters,
+                run->group->model->label ? run->group->model->label : label, error);
+    }
+    cJSON_Delete(facts);
+    return good;
+}
+
+static void note_failure(tl_running_group *run, const tl_frame *frame) {
+    int32_t code = TL_ERROR_FORMAT;
+    if (frame->length < sizeof code) return;
+    memcpy(&code, frame->payload, sizeof code);
+    run->failed = true;
+    run->code = (tl_code)code;
+    snprintf(run->message, sizeof run->message, "%.*s", (int)(frame->length - sizeof code),
+             frame->payload + sizeof code);
+}
+
+static bool hear(tl_running_group *run, tl_guard *guard, const tl_frame *frame, tl_arena *arena,
+                 tl_error *error) {
+    char stage[24];
+    switch (frame->kind) {
+    case TL_FRAME_STAGE:
+        snprintf(stage, sizeof stage, "%.*s", (int)frame->length, frame->payload);
+        enter_stage(run, stage);
+        return true;
+    case TL_FRAME_MODEL:
+        return note_model(run, frame, error);
+    case TL_FRAME_READY:
+        return answer_ready(run, guard, frame, error);
+    case TL_FRAME_EXAMPLE:
+        return store_example(run, guard, frame, arena, error);
+    case TL_FRAME_MEASURES:
+        stop_measuring(run);
+        run->measures = tl_json_parse(frame->payload, frame->length, "measures", error);
+        return run->measures != NULL;
+    case TL_FRAME_FAILED:
+        stop_measuring(run);
+        note_failure(run, frame);
+        return true;
+    default:
+        return tl_fail(error, TL_ERROR_FORMAT, "an unexpected message from the worker");
+    }
+}
+
+/* Takes what the worker has sent; *closed at its end. False when the store cannot be written. A
+ * worker that talks nonsense is killed. */
+static bool receive(tl_running_group *run, tl_guard *guard, tl_buffer *heard, tl_arena *arena,
+                    bool *closed, tl_error *error) {
+    if (!tl_buffer_reserve(heard, RECEIVE)) return tl_fail_memory(error, RECEIVE, "messages");
+    ssize_t got = recv(tl_guard_socket(guard), heard->data + heard->length, RECEIVE, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (got <= 0) {
+        *closed = true;
+        return true;
+    }
+    heard->length += (size_t)got;
+    tl_guard_heard(guard);
+    size_t at = 0;
+    tl_frame frame;
+    tl_error problem = {0};
+    while (tl_wire_next(heard, &at, &frame, &problem)) {
+        if (hear(run, guard, &frame, arena, &problem)) continue;
+        if (problem.code != TL_ERROR_FORMAT) {
+            if (error) *error = problem;
+            return false;
+        }
+        break;
+    }
+    if (problem.code != TL_OK) tl_guard_kill(guard, TL_VERDICT_CRASHED, problem.message);
+    memmove(heard->data, heard->data + at, heard->length - at);
+    heard->length -= at;
+    return true;
+}
+
+/* ---- one group ---- */
+
+/* Follows the worker until it hangs up. */
+static bool follow(tl_running_group *run, tl_guard *guard, tl_error *error) {
+    tl_buffer heard = {0};
+    tl_arena *arena = tl_arena_new();
+    bool good = arena || tl_fail_memory(error, RECEIVE, "examples"), closed = false;
+    double stopped = 0, ticked = 0;
+    while (good && !closed) {
+        struct pollfd polled = {tl_guard_socket(guard), POLLIN, 0};
+        if (poll(&polled, 1, TICK_MILLISECONDS) > 0)
+            good = receive(run, guard, &heard, arena, &closed, error);
+        double now = tl_clock_monotonic();
+        if (now - ticked > TICK_MILLISECONDS / 1e3) {
+            ticked = now;
+            tl_guard_watch(guard);
+            if (good) good = tl_store_flush(run->sweep->store, error);
+            tell_progress(run);
+        }
+        if (!stopping(run->sweep)) continue;
+        if (stopped == 0) stopped = now;
+        if (*run->sweep->options->stop > 1 || now - stopped > STOPPING_SECONDS)
+            tl_guard_kill(guard, TL_VERDICT_INTERRUPTED, "interrupted");
+    }
+    stop_measuring(run);
+    tl_arena_free(arena);
+    tl_buffer_free(&heard);
+    return good;
+}
+
+static bool mark_running(tl_running_group *run, tl_error *error) {
+    for (int i = 0; i < run->group->cell_count; i++)
+        if (run->pending[i] && !tl_store_set_verdict(run->sweep->store, run->group->cells[i].id,
+                                                     TL_VERDICT_RUNNING, NULL, error))
+            return false;
+    return true;
+}
+
+static bool run_worker(tl_running_group *run, tl_error *error) {
+    tl_sweep_state *sweep = run->sweep;
+    const tl_sweep_options *o = sweep->options;
+    char label[256];
+    snprintf(label, sizeof label, "%.120s %.120s", run->group->model->name,
+             tl_task_name(run->group->task));
+    tl_guard_limits limits = {
+        .memory = tl_sweep_memory_limit(o),
+        .seconds = o->time_limit,
+        .stall = o->stall_limit,
+        .threads = o->threads,
+        .program = o->program,
+        .label = label,
+        .root = o->root,
+    };
+    if (!mark_running(run, error)) return false;
+    tl_guard *guard = tl_guard_start(&limits, error);
+    if (!guard) return false;
+    send_job(run, guard, NULL); /* its absence is noticed when its end is read */
+    bool good = follow(run, guard, error);
+    tl_guard_outcome outcome;
+    if (good) tl_guard_finish(guard, &outcome);
+    if (good) good = tl_record_outcome(run, &outcome, error);
+    tl_guard_free(guard);
+    cJSON_Delete(run->measures);
+    return good;
+}
+
+static void cool_down(tl_sweep_state *sweep) {
+    const tl_sweep_options *o = sweep->options;
+    if (isnan(o->cooldown)) return;
+    double begun = tl_clock_monotonic();
+    while (!stopping(sweep) && tl_clock_monotonic() - begun < COOLING_SECONDS) {
+        double temperature = tl_telemetry_temperature(sweep->telemetry);
+        if (isnan(temperature) && !sweep->cannot_cool && o->listener.note)
+            o->listener.note(o->listener.context,
+                             "no thermal zone can be read: there is no waiting to cool down");
+        sweep->cannot_cool = isnan(temperature);
+        if (!(temperature > o->cooldown)) return;
+        if (o->listener.cooling) o->listener.cooling(o->listener.context, temperature, o->cooldown);
+        tl_clock_sleep(1);
+    }
+}
+
+static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int place,
+                      tl_error *error) {
+    tl_running_group run = {.sweep = sweep, .group = group};
+    bool any = false;
+    for (int i = 0; i < group->cell_count; i++) {
+        run.planned[i] = -1;
+        run.pending[i] = group->cells[i].verdict != TL_VERDICT_DONE;
+        any |= run.pending[i];
+        run.total += run.pending[i] ? group->cells[i].examples : 0;
+        sweep->result->done += !run.pending[i];
+    }
+    if (!any) return true;
+    const tl_sweep_listener *listener = &sweep->options->listener;
+    if (listener->group_begins)
+        listener->group_begins(listener->context, group, place, sweep->plan->group_count);
+    const tl_plan_model *model = group->model;
+    if (model->problem)
+        return tl_record_verdict(&run,
+                                 model->problem_code == TL_ERROR_UNSUPPORTED
+                                     ? TL_VERDICT_UNSUPPORTED
+                                     : TL_VERDICT_LOAD_ERROR,
+                                 model->problem, error);
+    cool_down(sweep);
+    if (stopping(sweep)) return true;
+    char reason[256];
+    if (!has_room(sweep, group, reason, sizeof reason))
+        return tl_record_verdict(&run, TL_VERDICT_PREDICTED_OOM, reason, error);
+    return run_worker(&run, error);
+}
+
+/* ---- the sweep ---- */
+
+bool tl_sweep(tl_plan *plan, tl_store *store, const tl_sweep_options *options,
+              tl_sweep_result *result, tl_error *error) {
+    *result = (tl_sweep_result){0};
+    tl_sweep_state sweep = {.plan = plan, .store = store, .options = options, .result = result};
+    for (int g = 0; g < plan->group_count; g++) {
+        for (int c = 0; c < plan->groups[g].cell_count; c++) {
+            sweep.total += plan->groups[g].cells[c].examples;
+            sweep.done += tl_store_count_examples(store, plan->groups[g].cells[c].id);
+        }
+    }
+    sweep.telemetry = tl_telemetry_new(options->root, error);
+    bool good = sweep.telemetry != NULL;
+    for (int g = 0; g < plan->group_count && good && !stopping(&sweep); g++)
+        good = run_group(&sweep, &plan->groups[g], g + 1, error);
+    result->interrupted |= stopping(&sweep);
+    tl_telemetry_free(sweep.telemetry);
+    return good;
+}
