@@ -10,9 +10,12 @@ extern const cli_command cmd_logits;
 extern const cli_command cmd_score;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
+extern const cli_command cmd_run;
+extern const cli_command cmd_worker;
 
 /* clang-format off */
 const cli_command *const cli_commands[] = {
+    &cmd_run,
     &cmd_models,
     &cmd_tokenize,
     &cmd_tasks,
@@ -22,6 +25,7 @@ const cli_command *const cli_commands[] = {
     &cmd_score,
     &cmd_compare,
     &cmd_report,
+    &cmd_worker,
     NULL,
 };
 /* clang-format on */

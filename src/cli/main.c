@@ -10,7 +10,8 @@ static int help(FILE *out) {
             "Usage: tinyllm COMMAND [options]\n\nCommands:\n",
             TINYLLM_VERSION);
     for (const cli_command *const *command = cli_commands; *command; command++)
-        fprintf(out, "  %-10s %s\n", (*command)->name, (*command)->summary);
+        if ((*command)->summary)
+            fprintf(out, "  %-10s %s\n", (*command)->name, (*command)->summary);
     fprintf(out, "\nEvery command has --help with its options and examples.\n");
     return out == stdout ? 0 : 2;
 }
