@@ -318,7 +318,7 @@ static bool add_groups(planner *p, const tl_plan_model *model, const tl_task *ta
             .model = model,
             .task = task,
             .dtype = dtype,
-            .dtype_shown = dtype ? dtype : tl_dtype_get(model->spec.stored)->name,
+            .dtype_shown = dtype ? dtype : "stored",
             .limit = limit_of(p->options, task, (tl_protocol)first),
             .number = number,
         };

@@ -42,8 +42,8 @@ typedef struct tl_plan_model {
 typedef struct tl_plan_group {
     const tl_plan_model *model;
     const tl_task *task;
-    const char *dtype; /* to convert to; NULL: as stored */
-    const char *dtype_shown;
+    const char *dtype;       /* to convert to; NULL: as stored */
+    const char *dtype_shown; /* the same, or "stored" */
     int64_t limit;
     tl_store_cell cells[TL_PROTOCOL_COUNT];
     int cell_count;

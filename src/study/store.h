@@ -71,7 +71,7 @@ typedef struct tl_store_cell {
     const char *task;       /* "arc_easy" */
     const char *task_title; /* "ARC-e" */
     tl_protocol protocol;
-    const char *dtype;     /* "f32", …: of the weights as run */
+    const char *dtype; /* "f32", … that the weights were converted to; "stored": as in the files */
     const char *precision; /* "exact", "fast" */
     int32_t shots;
     int32_t order;        /* the task's place among the columns */
