@@ -8,12 +8,13 @@
 
 /* Copies a back reference byte by byte where it overlaps what it writes. */
 static void copy_back(unsigned char *out, size_t offset, size_t length) {
+    const unsigned char *from = out - offset;
     if (offset >= length) {
-        memcpy(out, out - offset, length);
+        memcpy(out, from, length);
         return;
     }
     for (size_t i = 0; i < length; i++)
-        out[i] = out[i - offset];
+        out[i] = from[i];
 }
 
 bool tl_snappy_decode(const unsigned char *in, size_t in_length, unsigned char *out,
