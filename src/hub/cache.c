@@ -256,18 +256,32 @@ bool tl_cache_list(const char *snapshot, tl_names *names, tl_error *error) {
     return true;
 }
 
+/* Does the file exist, and below `root` once all links are followed? */
+static bool resolves_inside(const char *path, const char *root) {
+    char *real = realpath(path, NULL);
+    size_t length = strlen(root);
+    struct stat status;
+    bool inside = real && strncmp(real, root, length) == 0 && real[length] == '/' &&
+                  stat(real, &status) == 0 && S_ISREG(status.st_mode);
+    free(real);
+    return inside;
+}
+
 bool tl_cache_check_links(const char *snapshot, const tl_repo *repo, tl_error *error) {
     tl_names names = {0};
-    if (!tl_cache_list(snapshot, &names, error)) return false;
-    bool good = true;
+    char path[PATH_MAX];
+    if (!tl_put_path(path, sizeof path, error, "%s/../../..", snapshot)) return false;
+    char *root = realpath(path, NULL);
+    if (!root) return tl_fail_errno(error, "%s: cannot resolve", path);
+    bool good = tl_cache_list(snapshot, &names, error);
     for (int i = 0; good && i < names.count; i++) {
-        char path[PATH_MAX];
-        struct stat status;
         good = tl_put_path(path, sizeof path, error, "%s/%s", snapshot, names.items[i]);
-        if (good && (stat(path, &status) != 0 || !S_ISREG(status.st_mode)))
-            good = incomplete(repo, snapshot, error, "%s leads to no file", names.items[i]);
+        if (good && !resolves_inside(path, root))
+            good = incomplete(repo, snapshot, error, "%s leads to no file of the cache",
+                              names.items[i]);
     }
     tl_names_free(&names);
+    free(root);
     return good;
 }
 

@@ -129,7 +129,7 @@ static void test_snapshots(void **state) {
 
     lay("models--org--tiny", "model.safetensors", "w0", NULL);
     assert_false(tl_hub_model_directory("org/tiny", path, sizeof path, &error));
-    test_assert_contains(error.message, "model.safetensors leads to no file");
+    test_assert_contains(error.message, "model.safetensors leads to no file of the cache");
 
     test_write_text(test_scratch_path("hub/models--org--tiny/blobs/w0"), "weights");
     assert_ok(tl_hub_model_directory("org/tiny", path, sizeof path, &error), error);
@@ -142,6 +142,20 @@ static void test_snapshots(void **state) {
     test_assert_contains(error.message, "tinyllm pull org/tiny@v2");
     assert_ok(tl_hub_model_directory(expected, path, sizeof path, &error), error);
     assert_false(tl_hub_model_directory("/no/such/place", path, sizeof path, &error));
+}
+
+/* A link out of the cache is refused, whatever it leads to. */
+static void test_escape(void **state) {
+    (void)state;
+    setenv("HF_HUB_CACHE", test_scratch_path("hub"), 1);
+    tl_error error = {0};
+    char path[4096];
+    lay("models--org--escape", "model.safetensors", "w1", "weights");
+    assert_ok(tl_hub_model_directory("org/escape", path, sizeof path, &error), error);
+    strcat(path, "/config.json");
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    assert_false(tl_hub_model_directory("org/escape", path, sizeof path, &error));
+    test_assert_contains(error.message, "config.json leads to no file of the cache");
 }
 
 static void test_shards(void **state) {
@@ -218,10 +232,11 @@ static void test_pick(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_safe_paths),
-        cmocka_unit_test(test_registry),     cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_snapshots),    cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_cache_places), cmocka_unit_test(test_pick),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_safe_paths),
+        cmocka_unit_test(test_registry),  cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_snapshots), cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_escape),    cmocka_unit_test(test_cache_places),
+        cmocka_unit_test(test_pick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
