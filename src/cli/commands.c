@@ -9,6 +9,7 @@ extern const cli_command cmd_inspect;
 extern const cli_command cmd_logits;
 extern const cli_command cmd_score;
 extern const cli_command cmd_bench;
+extern const cli_command cmd_pull;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 extern const cli_command cmd_run;
@@ -25,6 +26,7 @@ const cli_command *const cli_commands[] = {
     &cmd_logits,
     &cmd_score,
     &cmd_bench,
+    &cmd_pull,
     &cmd_compare,
     &cmd_report,
     &cmd_worker,

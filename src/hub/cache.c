@@ -17,7 +17,7 @@ static const struct {
     const char *plural, *word, *flag;
 } kinds[TL_REPO_KIND_COUNT] = {
     [TL_REPO_MODEL] = {"models", "model", ""},
-    [TL_REPO_DATASET] = {"datasets", "dataset", "--dataset "},
+    [TL_REPO_DATASET] = {"datasets", "dataset", "datasets/"},
 };
 
 const char *tl_repo_kind_plural(tl_repo_kind kind) {

@@ -304,16 +304,14 @@ static const char conversion[] = "refs/convert/parquet";
 /* Notes a dataset all of whose splits are in the cache. */
 static bool add_local_splits(tl_pull *pull, tl_repo repo, const char *config,
                              const char *const *splits, int n_splits, tl_error *error) {
-    char path[PATH_MAX], pinned[TL_REVISION_SIZE];
+    char path[PATH_MAX];
     for (int i = 0; i < n_splits; i++)
         if (!tl_hub_dataset_file(repo.id, config, repo.revision, splits[i], path, sizeof path,
                                  error))
             return false;
-    strcpy(pinned, repo.revision);
+    if (add_local(pull, &repo, NULL)) return true;
     strcpy(repo.revision, conversion);
-    bool converted = strstr(path, pinned) == NULL && add_local(pull, &repo, NULL);
-    strcpy(repo.revision, pinned);
-    return converted || add_local(pull, &repo, error);
+    return add_local(pull, &repo, error);
 }
 
 bool tl_pull_add_dataset(tl_pull *pull, const char *dataset, const char *config,
@@ -332,6 +330,7 @@ bool tl_pull_add_dataset(tl_pull *pull, const char *dataset, const char *config,
     const char *missing = NULL;
     for (size_t i = 0; i < sizeof revisions / sizeof *revisions; i++) {
         int files = pull->n_files;
+        if (i > 0 && strcmp(revisions[0], revisions[i]) == 0) break;
         strcpy(repo.revision, revisions[i]);
         planned *at = add_repo(pull, &repo, error);
         if (!at) return false;
