@@ -69,6 +69,17 @@ bool tl_added_add(tl_added *added, const tl_vocab *vocab, const char *text, size
     return true;
 }
 
+bool tl_added_read(tl_added *added, const tl_vocab *vocab, const cJSON *json, const char *text,
+                   int32_t id, const char *where, tl_error *error) {
+    tl_added_token token = {.id = id};
+    return tl_json_bool_or(json, "single_word", false, &token.single_word, where, error) &&
+           tl_json_bool_or(json, "lstrip", false, &token.lstrip, where, error) &&
+           tl_json_bool_or(json, "rstrip", false, &token.rstrip, where, error) &&
+           tl_json_bool_or(json, "special", false, &token.special, where, error) &&
+           tl_json_bool_or(json, "normalized", !token.special, &token.normalized, where, error) &&
+           tl_added_add(added, vocab, text, strlen(text), token, where, error);
+}
+
 /* The longest token that begins at `at`: its index and end; -1 where there is none. */
 static int32_t longest(const tl_trie *trie, const char *text, size_t length, size_t at,
                        size_t *end) {

@@ -31,6 +31,10 @@ void tl_added_free(tl_added *added);
 bool tl_added_add(tl_added *added, const tl_vocab *vocab, const char *text, size_t length,
                   tl_added_token token, const char *where, tl_error *error);
 
+/* The same with the flags that `json` states ("single_word", "lstrip", …). */
+bool tl_added_read(tl_added *added, const tl_vocab *vocab, const cJSON *json, const char *text,
+                   int32_t id, const char *where, tl_error *error);
+
 /* The token with that id, or NULL. */
 const tl_added_token *tl_added_find(const tl_added *added, int32_t id);
 

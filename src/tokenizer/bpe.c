@@ -107,8 +107,7 @@ bool tl_bpe_add_merge(tl_subword *model, const char *left, size_t left_length, c
     return true;
 }
 
-/* "a b": the two sides of the only space. */
-static bool add_spaced(tl_subword *model, const char *text, size_t length, uint32_t rank,
+bool tl_bpe_add_spaced(tl_subword *model, const char *text, size_t length, uint32_t rank,
                        const char *where, tl_error *error) {
     const char *space = memchr(text, ' ', length);
     size_t left = space ? (size_t)(space - text) : 0;
@@ -148,7 +147,7 @@ bool tl_bpe_read_merges(tl_subword *model, tl_scan *scan, const char *where, tl_
         size_t length;
         if (!tl_scan_string(scan, &text, &length)) return false;
         if (length >= 8 && memcmp(text, "#version", 8) == 0) continue;
-        if (!add_spaced(model, text, length, rank++, where, error)) return false;
+        if (!tl_bpe_add_spaced(model, text, length, rank++, where, error)) return false;
     }
     return done;
 }

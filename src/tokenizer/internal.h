@@ -33,8 +33,10 @@ typedef struct tl_opening {
     tl_digest *digest;
     cJSON *config;  /* tokenizer_config.json; NULL where absent */
     cJSON *special; /* special_tokens_map.json */
-    bool templated; /* the files define what is added around a text */
-    char config_path[4096], special_path[4096];
+    cJSON *added;   /* added_tokens.json */
+    char config_path[4096], special_path[4096], added_path[4096];
+    char class[64]; /* tokenizer_class without a trailing "Fast"; "" for none */
+    bool adds_bos;  /* unless tokenizer_config.json says otherwise */
 } tl_opening;
 
 /* Reads directory/name and adds it to the fingerprint; NULL with `*absent` set where there is no
@@ -58,14 +60,13 @@ bool tl_open_vocab_merges(tl_opening *opening, const char *vocab_path, const cha
 bool tl_open_sentencepiece(tl_opening *opening, const char *path, const char *bytes, size_t length,
                            tl_error *error);
 
-/* The class that tokenizer_config.json names, without a trailing "Fast"; by config.json's
- * model_type where it names none; "" for none. Lives in `name`. */
-bool tl_opening_class(tl_opening *opening, char name[64], tl_error *error);
+/* Finds the class: tokenizer_config.json's, else the one that config.json's model_type stands for.
+ */
+bool tl_opening_find_class(tl_opening *opening, tl_error *error);
 
-/* The text of a special token ("bos_token", …) by tokenizer_config.json or
- * special_tokens_map.json; NULL for none. */
-bool tl_opening_special(const tl_opening *opening, const char *name, const char **text,
-                        tl_error *error);
+/* Adds the tokens that AutoTokenizer adds to a tokenizer without tokenizer.json: those of
+ * tokenizer_config.json, added_tokens.json, special_tokens_map.json, and the class's own. */
+bool tl_opening_add_tokens(tl_opening *opening, tl_error *error);
 
 /* Finishes: bos, eos, pad, unk, and what AutoTokenizer adds around a text. */
 bool tl_opening_finish(tl_opening *opening, tl_error *error);

@@ -92,6 +92,10 @@ bool tl_bpe_read_merges(tl_subword *model, tl_scan *scan, const char *where, tl_
 bool tl_bpe_add_merge(tl_subword *model, const char *left, size_t left_length, const char *right,
                       size_t right_length, uint32_t rank, const char *where, tl_error *error);
 
+/* The same for "left right", with the only space between them. */
+bool tl_bpe_add_spaced(tl_subword *model, const char *text, size_t length, uint32_t rank,
+                       const char *where, tl_error *error);
+
 /* Adds a Unigram token with the next id. */
 bool tl_unigram_add(tl_subword *model, const char *text, size_t length, double score,
                     const char *where, tl_error *error);

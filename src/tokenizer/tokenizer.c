@@ -110,6 +110,7 @@ tl_tokenizer *tl_tokenizer_open(const char *directory, tl_error *error) {
     tl_digest_free(opening.digest);
     cJSON_Delete(opening.config);
     cJSON_Delete(opening.special);
+    cJSON_Delete(opening.added);
     if (good) return opening.tokenizer;
     tl_tokenizer_free(opening.tokenizer);
     return NULL;

@@ -77,22 +77,13 @@ static bool read_added(tl_tokenizer *t, const cJSON *json, const char *file, tl_
     const cJSON *item;
     int index = 0;
     cJSON_ArrayForEach(item, json) {
-        char where[600];
-        snprintf(where, sizeof where, "%.500s: added_tokens[%d]", file, index++);
-        tl_added_token token = {0};
+        char where[4200];
+        snprintf(where, sizeof where, "%s: added_tokens[%d]", file, index++);
         const char *content;
         int64_t id;
         if (!tl_json_int(item, "id", 0, TL_VOCAB_LIMIT - 1, &id, where, error) ||
             !tl_json_string_or(item, "content", "", &content, where, error) ||
-            !tl_json_bool_or(item, "single_word", false, &token.single_word, where, error) ||
-            !tl_json_bool_or(item, "lstrip", false, &token.lstrip, where, error) ||
-            !tl_json_bool_or(item, "rstrip", false, &token.rstrip, where, error) ||
-            !tl_json_bool_or(item, "special", false, &token.special, where, error) ||
-            !tl_json_bool_or(item, "normalized", !token.special, &token.normalized, where, error))
-            return false;
-        token.id = (int32_t)id;
-        if (!tl_added_add(&t->added, &t->model.vocab, content, strlen(content), token, where,
-                          error))
+            !tl_added_read(&t->added, &t->model.vocab, item, content, (int32_t)id, where, error))
             return false;
     }
     return true;
@@ -110,9 +101,9 @@ bool tl_pipeline_read(tl_opening *opening, const cJSON *json, const char *file, 
     if (!tl_pretokenizers_read(&t->pretokenizers, tl_json_get(json, "pre_tokenizer"), where, error))
         return false;
     snprintf(where, sizeof where, "%s: post_processor", file);
-    const cJSON *post = tl_json_get(json, "post_processor");
-    opening->templated = post;
-    if (!tl_postprocessors_read(&t->postprocessors, post, t->size, where, error)) return false;
+    if (!tl_postprocessors_read(&t->postprocessors, tl_json_get(json, "post_processor"), t->size,
+                                where, error))
+        return false;
     snprintf(where, sizeof where, "%s: decoder", file);
     return tl_decoders_read(&t->decoders, tl_json_get(json, "decoder"), where, error);
 }
