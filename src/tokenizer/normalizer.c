@@ -385,6 +385,15 @@ bool tl_normalizers_read(tl_normalizers *list, const cJSON *json, const char *wh
     return !json || read_nested(list, json, 0, where, error);
 }
 
+bool tl_normalizers_add_charsmap(tl_normalizers *list, const void *bytes, size_t length,
+                                 const char *where, tl_error *error) {
+    tl_charsmap *map = tl_charsmap_new(bytes, length, where, error);
+    if (map && append(list, (tl_normalizer){.apply = apply_precompiled, .map = map}, where, error))
+        return true;
+    tl_charsmap_free(map);
+    return false;
+}
+
 void tl_normalizers_free(tl_normalizers *list) {
     for (int i = 0; i < list->count; i++) {
         free(list->items[i].text);

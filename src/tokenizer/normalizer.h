@@ -36,6 +36,9 @@ typedef struct tl_normalizers {
 /* Appends what `json` (the field "normalizer", may be NULL) describes; Sequences are flattened. */
 bool tl_normalizers_read(tl_normalizers *list, const cJSON *json, const char *where,
                          tl_error *error);
+/* Appends the rules of a SentencePiece model. */
+bool tl_normalizers_add_charsmap(tl_normalizers *list, const void *bytes, size_t length,
+                                 const char *where, tl_error *error);
 void tl_normalizers_free(tl_normalizers *list);
 
 /* Normalizes [*text, *length): points them into `work` where anything changed. */

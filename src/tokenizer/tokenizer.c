@@ -104,7 +104,9 @@ tl_tokenizer *tl_tokenizer_open(const char *directory, tl_error *error) {
         read_json(&opening, "tokenizer_config.json", opening.config_path, &opening.config, error) &&
         read_json(&opening, "special_tokens_map.json", opening.special_path, &opening.special,
                   error) &&
-        open_form(&opening, error) && tl_opening_finish(&opening, error);
+        read_json(&opening, "added_tokens.json", opening.added_path, &opening.added, error) &&
+        tl_opening_find_class(&opening, error) && open_form(&opening, error) &&
+        tl_opening_finish(&opening, error);
     if (good && !tl_digest_finish(opening.digest, opening.tokenizer->fingerprint))
         good = tl_fail(error, TL_ERROR_MEMORY, "%s: cannot compute a digest", directory);
     tl_digest_free(opening.digest);
