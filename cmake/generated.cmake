@@ -28,3 +28,10 @@ embed(page_html ${CMAKE_SOURCE_DIR}/web/page.html)
 embed(page_css ${CMAKE_SOURCE_DIR}/web/page.css)
 embed(page_js ${scripts})
 embed(chart_js ${TINYLLM_CHART_JS})
+
+find_program(PROTOC_C protoc-c REQUIRED DOC "protobuf-c's compiler (protobuf-c-compiler)")
+add_custom_command(OUTPUT ${generated}/wandb.pb-c.c ${generated}/wandb.pb-c.h
+  COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/src/report --c_out=${generated} wandb.proto
+  DEPENDS ${CMAKE_SOURCE_DIR}/src/report/wandb.proto VERBATIM)
+target_sources(tinyllm PRIVATE ${generated}/wandb.pb-c.c ${generated}/wandb.pb-c.h)
+target_include_directories(tinyllm PUBLIC $<BUILD_INTERFACE:${generated}>)

@@ -1,5 +1,6 @@
 #include "report/report.h"
 
+#include "report/charts.h"
 #include "report/page.h"
 #include "report/tables.h"
 
@@ -58,6 +59,17 @@ bool tl_report_html(const char *const *operands, int count, const char *path, tl
     if (!results) return false;
     tl_tables tables;
     bool good = tl_tables_make(results, &tables, error) && write_page(&tables, path, error);
+    tl_results_free(results);
+    return good;
+}
+
+bool tl_report_charts(const char *const *operands, int count, const char *directory, bool *drawn,
+                      tl_error *error) {
+    tl_results *results = tl_results_load(operands, count, error);
+    if (!results) return false;
+    tl_tables tables;
+    bool good = tl_tables_make(results, &tables, error) &&
+                tl_charts_write(&tables, directory, drawn, error);
     tl_results_free(results);
     return good;
 }
