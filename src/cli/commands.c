@@ -4,6 +4,7 @@
 extern const cli_command cmd_models;
 extern const cli_command cmd_tokenize;
 extern const cli_command cmd_tasks;
+extern const cli_command cmd_bench;
 extern const cli_command cmd_generate;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_logits;
@@ -21,6 +22,7 @@ const cli_command *const cli_commands[] = {
     &cmd_models,
     &cmd_tokenize,
     &cmd_tasks,
+    &cmd_bench,
     &cmd_generate,
     &cmd_inspect,
     &cmd_logits,
