@@ -38,7 +38,10 @@ static size_t need_bytes(const inspection *in, tl_dtype dtype) {
 /* What most elements of the tensors are stored in. */
 static tl_dtype stored_dtype(const inspection *in) {
     size_t bytes[TL_DTYPE_COUNT] = {0};
-    tl_dtype most = in->spec.stored;
+    tl_dtype most = in->spec.stored, packed;
+    const char *own =
+        in->checkpoint ? tl_checkpoint_metadata(in->checkpoint, "tinyllm.dtype") : NULL;
+    if (own && tl_dtype_parse(own, &packed, NULL)) return packed;
     for (size_t i = 0; in->checkpoint && i < tl_checkpoint_count(in->checkpoint); i++) {
         const tl_tensor *tensor = tl_checkpoint_at(in->checkpoint, i);
         if (tensor->rank == 2) bytes[tensor->dtype] += tensor->bytes;

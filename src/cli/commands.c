@@ -8,8 +8,8 @@ extern const cli_command cmd_bench;
 extern const cli_command cmd_generate;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_logits;
+extern const cli_command cmd_quantize;
 extern const cli_command cmd_score;
-extern const cli_command cmd_bench;
 extern const cli_command cmd_pull;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
@@ -26,8 +26,8 @@ const cli_command *const cli_commands[] = {
     &cmd_generate,
     &cmd_inspect,
     &cmd_logits,
+    &cmd_quantize,
     &cmd_score,
-    &cmd_bench,
     &cmd_pull,
     &cmd_compare,
     &cmd_report,

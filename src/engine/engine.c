@@ -5,7 +5,7 @@
 
 /* Rows of a pass where nothing else is asked for: enough for the products to run at full speed,
  * few enough for the activations to stay small (docs/performance.md). */
-enum { PASS_ROWS = 256, MOST_PASS_ROWS = 1 << 16 };
+enum { PASS_ROWS = 512, MOST_PASS_ROWS = 1 << 16 };
 
 tl_engine *tl_engine_new(const tl_model *model, const tl_engine_options *options, tl_error *error) {
     static const tl_engine_options defaults = {0};

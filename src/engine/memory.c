@@ -118,7 +118,7 @@ void tl_engine_predict_memory(const tl_model_spec *s, tl_dtype dtype, int32_t ro
     size_t inner = (size_t)s->heads * (size_t)s->head_dim;
     size_t kv = (size_t)s->kv_heads * (size_t)s->head_dim;
     size_t layers = (size_t)(s->encoder ? s->decoder_layers : s->layers);
-    size_t longest = (size_t)(length > 0 ? length : 1), pass = (size_t)(rows > 0 ? rows : 256);
+    size_t longest = (size_t)(length > 0 ? length : 1), pass = (size_t)(rows > 0 ? rows : 512);
     size_t wide = (size_t)(s->dim > s->embed_dim ? s->dim : s->embed_dim);
     if (s->encoder && longest > pass) pass = longest;
     bool whole = longest <= pass;

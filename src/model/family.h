@@ -122,6 +122,11 @@ bool tl_model_visit(const tl_model_spec *spec, tl_weight_visitor *visit, void *c
  * metadata. Their packed matrices are described there by name: "q8 [out, in]". */
 #define TL_OWN_FORMAT "1"
 
+/* Where a weight lies in a loaded model. */
+tl_norm_weights *tl_model_norm(tl_model *model, const tl_weight_need *need);
+tl_linear_weights *tl_model_linear(tl_model *model, const tl_weight_need *need);
+tl_stack_weights *tl_model_stack(tl_model *model, tl_stack stack);
+
 /* The name a weight has in checkpoints of our own (tinyllm quantize): "decoder.3.q". */
 void tl_weight_own_name(const tl_weight_need *need, char *name, size_t size);
 

@@ -330,66 +330,12 @@ static bool load_part(loader *l, const tl_weight_name *entry, const tl_weight_ne
     return true;
 }
 
-/* ---- where each weight goes ------------------------------------------------------------------ */
-
-static tl_stack_weights *stack_of(tl_model *model, tl_stack stack) {
-    return stack == TL_STACK_ENCODER ? &model->encoder : &model->decoder;
-}
-
-static tl_norm_weights *norm_place(tl_model *model, const tl_weight_need *need) {
-    tl_stack_weights *stack = stack_of(model, need->stack);
-    tl_layer_weights *layer = need->layer >= 0 ? &stack->layers[need->layer] : NULL;
-    switch (need->role) {
-    case TL_ROLE_EMBED_NORM:
-        return &model->embed_norm;
-    case TL_ROLE_ATTENTION_NORM:
-        return &layer->self.norm;
-    case TL_ROLE_CROSS_NORM:
-        return &layer->cross.norm;
-    case TL_ROLE_FFN_NORM:
-        return &layer->ffn_norm;
-    default:
-        return &stack->final_norm;
-    }
-}
-
-static tl_linear_weights *linear_place(tl_model *model, const tl_weight_need *need) {
-    tl_layer_weights *layer =
-        need->layer >= 0 ? &stack_of(model, need->stack)->layers[need->layer] : NULL;
-    switch (need->role) {
-    case TL_ROLE_PROJECT_IN:
-        return &model->project_in;
-    case TL_ROLE_PROJECT_OUT:
-        return &model->project_out;
-    case TL_ROLE_Q:
-        return &layer->self.q;
-    case TL_ROLE_K:
-        return &layer->self.k;
-    case TL_ROLE_V:
-        return &layer->self.v;
-    case TL_ROLE_O:
-        return &layer->self.o;
-    case TL_ROLE_CROSS_Q:
-        return &layer->cross.q;
-    case TL_ROLE_CROSS_K:
-        return &layer->cross.k;
-    case TL_ROLE_CROSS_V:
-        return &layer->cross.v;
-    case TL_ROLE_CROSS_O:
-        return &layer->cross.o;
-    case TL_ROLE_GATE:
-        return &layer->gate;
-    case TL_ROLE_UP:
-        return &layer->up;
-    case TL_ROLE_DOWN:
-        return &layer->down;
-    default:
-        return &model->head;
-    }
-}
+/* ---- every weight to its place
+ * -------------------------------------------------------------------
+ */
 
 static bool load_linear(loader *l, const tl_weight_need *need, tl_error *error) {
-    tl_linear_weights *linear = linear_place(l->model, need);
+    tl_linear_weights *linear = tl_model_linear(l->model, need);
     bool part = need->role == TL_ROLE_Q || need->role == TL_ROLE_K || need->role == TL_ROLE_V;
     const tl_weight_name *entry =
         part && !l->own ? find_entry(l, TL_ROLE_QKV, need->stack, need->layer) : NULL;
@@ -410,13 +356,13 @@ static bool load_relative_bias(loader *l, const tl_weight_need *need, tl_error *
     float *values = tl_arena_alloc(l->model->arena, count, sizeof *values, name, error);
     if (!values) return false;
     tl_widen(tensor->data, tensor->dtype, count, values);
-    stack_of(l->model, need->stack)->relative_bias = values;
+    tl_model_stack(l->model, need->stack)->relative_bias = values;
     return true;
 }
 
 static bool load_need(void *context, const tl_weight_need *need, tl_error *error) {
     loader *l = context;
-    if (need->in == 0) return load_norm(l, need, norm_place(l->model, need), error);
+    if (need->in == 0) return load_norm(l, need, tl_model_norm(l->model, need), error);
     switch (need->role) {
     case TL_ROLE_EMBEDDING:
         return load_matrix(l, need, &l->model->embedding, error);
@@ -464,6 +410,13 @@ static bool load_weights(loader *l, tl_error *error) {
     if (format && strcmp(format, TL_OWN_FORMAT) != 0)
         return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: %s is '%.32s': expected '%s'",
                        tl_checkpoint_path(model->checkpoint), format_key, format, TL_OWN_FORMAT);
+    const char *own_dtype = tl_checkpoint_metadata(model->checkpoint, "tinyllm.dtype");
+    const char *wanted = l->options.convert ? tl_dtype_get(l->options.dtype)->name : NULL;
+    if (l->own && wanted && (!own_dtype || strcmp(wanted, own_dtype) != 0))
+        return tl_fail(error, TL_ERROR_UNSUPPORTED,
+                       "%s: its weights are packed as %.16s: expected the original checkpoint for "
+                       "another dtype",
+                       tl_checkpoint_path(model->checkpoint), own_dtype ? own_dtype : "?");
     if (!l->own && !find_prefix(l, error)) return false;
     model->decoder.n_layers = spec->encoder ? spec->decoder_layers : spec->layers;
     model->encoder.n_layers = spec->encoder ? spec->layers : 0;

@@ -133,6 +133,16 @@ void tl_model_unload(tl_model *model);
 /* Reads config.json alone: the spec without weights, for `inspect` and size predictions. */
 bool tl_model_read_spec(const char *directory, tl_model_spec *spec, tl_error *error);
 
+/* Writes the model's weights as `directory`/model.safetensors in the project's own layout: matrices
+ * as the kernels read them, packed ones as u8 described in the metadata, everything aligned, so
+ * that loading maps them. tl_model_load recognises it. */
+bool tl_model_save(const tl_model *model, const char *directory, tl_error *error);
+
+/* Writes the tensors of a checkpoint as `directory`/model.safetensors under their own names, with
+ * f32, f16 and bf16 ones converted to `dtype` (one of these): any other program reads it too. */
+bool tl_model_save_converted(const tl_checkpoint *checkpoint, tl_dtype dtype, const char *directory,
+                             tl_error *error);
+
 /* Parameters that a spec implies (tied ones once), without any weights: the study's Model size (MB)
  * is this × bytes per element / 1024². */
 int64_t tl_model_count_parameters(const tl_model_spec *spec);

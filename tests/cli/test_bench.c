@@ -51,8 +51,27 @@ static void test_prints_a_table(void **state) {
                                   "1", "--dtype", "bf16");
     if (result.status) fail_msg("%s", result.err);
     test_assert_contains(result.out, "| model | bf16 |");
-    test_assert_contains(result.out, "prefill 8");
-    assert_null(strstr(result.out, "decode"));
+    test_assert_contains(result.out, "| pp8 |");
+    assert_null(strstr(result.out, "| tg"));
+    test_result_free(&result);
+}
+
+static void test_prints_lines(void **state) {
+    (void)state;
+    test_result result = TEST_RUN(NULL, "bench", "-m", small_model(), "-p", "8,9", "-n", "2", "-d",
+                                  "3", "-r", "2", "-o", "jsonl");
+    if (result.status) fail_msg("%s", result.err);
+    test_assert_contains(result.out, "\"name\":\"pp8\"");
+    test_assert_contains(result.out, "\"name\":\"tg2 @ 3\"");
+    int lines = 0;
+    for (const char *at = result.out; (at = strchr(at, '\n')); at++)
+        lines++;
+    assert_int_equal(lines, 3);
+    test_result_free(&result);
+    result =
+        TEST_RUN(NULL, "bench", "-m", small_model(), "-p", "8", "-n", "0", "-r", "1", "-o", "csv");
+    if (result.status) fail_msg("%s", result.err);
+    test_assert_contains(result.out, "model,family,parameters,dtype");
     test_result_free(&result);
 }
 
@@ -84,6 +103,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measures_each_length),
         cmocka_unit_test(test_prints_a_table),
+        cmocka_unit_test(test_prints_lines),
         cmocka_unit_test(test_refuses_wrong_usage),
     };
     return cmocka_run_group_tests_name("bench", tests, NULL, NULL);
