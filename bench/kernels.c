@@ -61,23 +61,17 @@ __attribute__((target("avx512f,avx512vnni"))) static double int8_ceiling(void) {
     CHAIN_LOOP(__m512i, _mm512_setzero_si512(), sums[i] = _mm512_dpbusd_epi32(sums[i], a, b), 128)
 }
 
-#if defined(__clang__)
-#define AMX __attribute__((target("amx-tile,amx-bf16")))
-#else
-#define AMX __attribute__((target("amx-tile,amx-bf16")))
-#endif
+typedef struct tile_config {
+    uint8_t palette, start, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
 
-AMX static double amx_ceiling(void) {
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t columns[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.columns[i] = 64;
-        config.rows[i] = 16;
-    }
-    _tile_loadconfig(&config);
+static const tile_config whole_tiles = {
+    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16}};
+
+__attribute__((target("amx-tile,amx-bf16"))) static double amx_ceiling(void) {
+    _tile_loadconfig(&whole_tiles);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

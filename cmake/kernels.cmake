@@ -3,13 +3,14 @@
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../src/kernels/cpu/*.c)
 set(kernel_sets)
 
-# tinyllm_kernels(SUFFIX NAME NEEDS FLAGS…): instantiates the kernels as tl_kernels_SUFFIX, called NAME.
-function(tinyllm_kernels suffix name needs)
+# tinyllm_kernels(SUFFIX NAME NEEDS WANTS FLAGS…): instantiates the kernels as tl_kernels_SUFFIX, called NAME, for
+# processors that have NEEDS (masks of cpu_features.h); chosen unasked where they have WANTS too.
+function(tinyllm_kernels suffix name needs wants)
   add_library(kernels_${suffix} OBJECT ${kernel_sources})
   target_include_directories(kernels_${suffix} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src
     ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include)
   target_compile_definitions(kernels_${suffix} PRIVATE TL_ISA=${suffix} "TL_ISA_NAME=\"${name}\""
-    "TL_CPU_NEEDS=(${needs})")
+    "TL_CPU_NEEDS=(${needs})" "TL_CPU_WANTS=(${wants})")
   target_compile_options(kernels_${suffix} PRIVATE -O3 ${ARGN})
   target_link_libraries(kernels_${suffix} PRIVATE tinyllm_options)
   set_target_properties(kernels_${suffix} PROPERTIES POSITION_INDEPENDENT_CODE ON)
@@ -21,15 +22,19 @@ endfunction()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(avx2 -mavx2 -mfma -mf16c)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
-  tinyllm_kernels(avx512_vnni "avx512+vnni" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI" ${avx512} -mavx512vnni)
-  tinyllm_kernels(avx512 "avx512" "TL_CPU_AVX512" ${avx512})
-  tinyllm_kernels(avx2_vnni "avx2+vnni" "TL_CPU_AVX2|TL_CPU_AVX_VNNI" ${avx2} -mavxvnni)
-  tinyllm_kernels(avx2 "avx2" "TL_CPU_AVX2" ${avx2})
+  tinyllm_kernels(avx512_amx "avx512+amx" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI|TL_CPU_AVX512_BF16|TL_CPU_AMX"
+    0 ${avx512} -mavx512vnni -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8)
+  tinyllm_kernels(avx512_bf16 "avx512+bf16" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI|TL_CPU_AVX512_BF16"
+    TL_CPU_QUICK_BF16 ${avx512} -mavx512vnni -mavx512bf16)
+  tinyllm_kernels(avx512_vnni "avx512+vnni" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI" 0 ${avx512} -mavx512vnni)
+  tinyllm_kernels(avx512 "avx512" "TL_CPU_AVX512" 0 ${avx512})
+  tinyllm_kernels(avx2_vnni "avx2+vnni" "TL_CPU_AVX2|TL_CPU_AVX_VNNI" 0 ${avx2} -mavxvnni)
+  tinyllm_kernels(avx2 "avx2" "TL_CPU_AVX2" 0 ${avx2})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
-  tinyllm_kernels(neon_dotprod "neon+dotprod" "TL_CPU_NEON|TL_CPU_DOTPROD" -march=armv8.2-a+dotprod+fp16)
-  tinyllm_kernels(neon "neon" "TL_CPU_NEON")
+  tinyllm_kernels(neon_dotprod "neon+dotprod" "TL_CPU_NEON|TL_CPU_DOTPROD" 0 -march=armv8.2-a+dotprod+fp16)
+  tinyllm_kernels(neon "neon" "TL_CPU_NEON" 0)
 endif()
-tinyllm_kernels(scalar "scalar" "0" -DTL_PORTABLE)
+tinyllm_kernels(scalar "scalar" 0 0 -DTL_PORTABLE)
 
 set(declarations "")
 set(entries "")

@@ -24,7 +24,8 @@ static const tl_kernels *choose(tl_error *error) {
     if (wanted && !*wanted) wanted = NULL;
     for (int i = 0; tl_kernels_built[i]; i++) {
         const tl_kernels *kernels = tl_kernels_built[i];
-        if ((!wanted || strcmp(wanted, kernels->name) == 0) && kernels->usable()) return kernels;
+        if (wanted ? strcmp(wanted, kernels->name) != 0 : !kernels->advisable()) continue;
+        if (kernels->usable()) return kernels;
     }
     char usable[256];
     list_usable(usable, sizeof usable);

@@ -18,6 +18,11 @@ static bool has(uint32_t word, int bit) {
     return word >> bit & 1;
 }
 
+static bool is_amd(void) {
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx;
+}
+
 static uint32_t find(void) {
     uint32_t a, b, c, d, found = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, 27)) return 0; /* OSXSAVE */
@@ -34,7 +39,7 @@ static uint32_t find(void) {
     if ((saved & 0xe0) != 0xe0 || !avx512) return found;
     found |= TL_CPU_AVX512;
     if (has(more, 11)) found |= TL_CPU_AVX512_VNNI;
-    if (has(newer, 5)) found |= TL_CPU_AVX512_BF16;
+    if (has(newer, 5)) found |= TL_CPU_AVX512_BF16 | (is_amd() ? TL_CPU_QUICK_BF16 : 0);
     if ((saved & 0x60000) == 0x60000 && has(tiles, 22) && has(tiles, 24) && has(tiles, 25))
         found |= TL_CPU_AMX;
     return found;

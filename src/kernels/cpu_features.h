@@ -11,7 +11,9 @@ enum {
     TL_CPU_AVX512 = 1 << 2,   /* F, BW, DQ, VL */
     TL_CPU_AVX512_VNNI = 1 << 3,
     TL_CPU_AVX512_BF16 = 1 << 4,
-    TL_CPU_AMX = 1 << 5, /* tiles with bf16 and int8, and the system's leave to use them */
+    TL_CPU_QUICK_BF16 = 1 << 10, /* vdpbf16ps does twice the products of an FMA (Zen 4 and later; on
+                                    Sapphire Rapids half of them) */
+    TL_CPU_AMX = 1 << 5,         /* tiles with bf16 and int8, and the system's leave to use them */
     TL_CPU_NEON = 1 << 6,
     TL_CPU_DOTPROD = 1 << 7,
     TL_CPU_BF16 = 1 << 8, /* bfdot, bfmmla */

@@ -173,12 +173,13 @@ static void prepare(tl_compute *compute, const tl_linear *op) {
 
 /* ---- the cut into chunks ---- */
 
-/* Rows that keep x in the cache, in steps of 12, and about equal. */
+/* Rows that keep x in the cache, about equal, in steps that are whole tiles of every path. */
 static int32_t choose_rows(int32_t rows, int32_t in) {
+    enum { STEP = 48 };
     int32_t most = (int32_t)(ROWS_BYTES / sizeof(float) / (size_t)tl_max(1, tl_min(in, 1024)));
-    most = tl_max(12, tl_min(MOST_ROWS, most) / 12 * 12);
+    most = tl_max(STEP, tl_min(MOST_ROWS, most) / STEP * STEP);
     int32_t parts = divide_up(rows, most);
-    return tl_min(most, divide_up(divide_up(rows, parts), 12) * 12);
+    return tl_min(most, divide_up(divide_up(rows, parts), STEP) * STEP);
 }
 
 /* Several chunks a thread, so that one set aside by the system costs little; not so small that

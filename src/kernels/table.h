@@ -56,6 +56,8 @@ typedef struct tl_kernels {
     const char *name;
     /* Can this machine run it? Called before anything else; may ask the system for permission. */
     bool (*usable)(void);
+    /* Is it worth choosing, where better ones are not to be had? */
+    bool (*advisable)(void);
     const tl_path *paths[TL_Q4 + 1][2]; /* [dtype][precision] */
     /* The end of a linear on a tile: y = activation(t + bias) ⊙ (g + gate_bias) + residual; t, g
      * [rows, outs] with a stride of their own, pointers at the tile's first element. */

@@ -6,6 +6,7 @@
 #include "kernels/table.h"
 
 extern const tl_path TL_NAME(tl_path_f32), TL_NAME(tl_path_f16), TL_NAME(tl_path_bf16);
+extern const tl_path TL_NAME(tl_path_bf16_fast), TL_NAME(tl_path_amx);
 extern const tl_path TL_NAME(tl_path_q8), TL_NAME(tl_path_q4);
 extern const tl_path TL_NAME(tl_path_q8_fast), TL_NAME(tl_path_q4_fast);
 

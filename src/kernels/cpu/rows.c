@@ -104,15 +104,10 @@ void TL_NAME(tl_narrow_run)(const float *x, size_t count, tl_dtype dtype, void *
     size_t i = 0;
     for (; i + VL <= count; i += VL) {
         vf value = v_load(x + i);
-        if (dtype == TL_F16) {
+        if (dtype == TL_F16)
             v_store_f16(halves + i, value);
-        } else {
-            int32_t lanes[VL];
-            vi bits = round_bf16(value);
-            memcpy(lanes, &bits, sizeof lanes);
-            for (int l = 0; l < VL; l++)
-                halves[i + (size_t)l] = (uint16_t)lanes[l];
-        }
+        else
+            v_store_u16(halves + i, round_bf16(value));
     }
     for (; i < count; i++)
         halves[i] = dtype == TL_F16 ? tl_f32_to_f16(x[i]) : tl_f32_to_bf16(x[i]);

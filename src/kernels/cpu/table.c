@@ -2,19 +2,35 @@
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu_features.h"
 
+#if defined(__AMX_BF16__)
+#define FAST_BF16 TL_NAME(tl_path_amx)
+#define FAST_F16  TL_NAME(tl_path_amx)
+#elif defined(V_HAS_BF16)
+#define FAST_BF16 TL_NAME(tl_path_bf16_fast)
+#define FAST_F16  TL_NAME(tl_path_bf16_fast)
+#else
+#define FAST_BF16 TL_NAME(tl_path_bf16)
+#define FAST_F16  TL_NAME(tl_path_f16)
+#endif
+
 static bool usable(void) {
     return tl_cpu_has(TL_CPU_NEEDS);
+}
+
+static bool advisable(void) {
+    return tl_cpu_has(TL_CPU_WANTS);
 }
 
 extern const tl_kernels TL_NAME(tl_kernels);
 const tl_kernels TL_NAME(tl_kernels) = {
     .name = TL_ISA_NAME,
     .usable = usable,
+    .advisable = advisable,
     .paths =
         {
             [TL_F32] = {&TL_NAME(tl_path_f32), &TL_NAME(tl_path_f32)},
-            [TL_F16] = {&TL_NAME(tl_path_f16), &TL_NAME(tl_path_f16)},
-            [TL_BF16] = {&TL_NAME(tl_path_bf16), &TL_NAME(tl_path_bf16)},
+            [TL_F16] = {&TL_NAME(tl_path_f16), &FAST_F16},
+            [TL_BF16] = {&TL_NAME(tl_path_bf16), &FAST_BF16},
             [TL_Q8] = {&TL_NAME(tl_path_q8), &TL_NAME(tl_path_q8_fast)},
             [TL_Q4] = {&TL_NAME(tl_path_q4), &TL_NAME(tl_path_q4_fast)},
         },

@@ -13,9 +13,13 @@
  *   v_round, v_to_int, v_from_int            to the nearest even integer
  *   v_sqrt
  *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
+ *   v_store_u16, v_store_i8                  lanes cut to 16 bits, saturated to 8
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
+ *   vb, v_load_vb, v_load_vb_n, v_narrow_vb, v_dot_bf16(c, a, b)
+ *                                            2 VL bf16; per 32-bit lane c + Σ of 2 products; only
+ *                                            where V_HAS_BF16
  *   v_transpose(v)                           VL vectors as a VL × VL matrix
  *
  * TILE_ROWS × 4 is the shape of a register block in the dot form. */

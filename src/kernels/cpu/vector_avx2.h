@@ -74,6 +74,10 @@ INLINE vf v_load_f16_n(const uint16_t *p, int n) {
 INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
 }
+INLINE void v_store_u16(uint16_t *p, vi a) {
+    __m128i low = _mm256_castsi256_si128((__m256i)a);
+    _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(low, _mm256_extracti128_si256((__m256i)a, 1)));
+}
 INLINE vi v_load_i8(const int8_t *p) {
     return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
 }

@@ -69,6 +69,9 @@ INLINE vf v_load_f16_n(const uint16_t *p, int n) {
 INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
 }
+INLINE void v_store_u16(uint16_t *p, vi a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)a));
+}
 INLINE vi v_load_i8(const int8_t *p) {
     return (vi)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
 }
@@ -100,6 +103,23 @@ INLINE vi v_dot4(vi c, vi w, vi x) {
     return c + (vi)low + (vi)high;
 #endif
 }
+
+#if defined(__AVX512BF16__)
+#define V_HAS_BF16 1
+typedef __m512i vb;
+INLINE vb v_load_vb(const uint16_t *p) {
+    return _mm512_loadu_si512(p);
+}
+INLINE vb v_load_vb_n(const uint16_t *p, int n) {
+    return _mm512_maskz_loadu_epi16((__mmask32)(((uint64_t)1 << n) - 1), p);
+}
+INLINE vb v_narrow_vb(vf low, vf high) {
+    return (vb)_mm512_cvtne2ps_pbh(high, low);
+}
+INLINE vf v_dot_bf16(vf c, vb a, vb b) {
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+#endif
 
 INLINE void v_transpose(vf v[16]) {
     __m512d *d = (__m512d *)v;

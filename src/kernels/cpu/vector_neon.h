@@ -72,6 +72,9 @@ INLINE vf v_load_f16_n(const uint16_t *p, int n) {
 INLINE void v_store_f16(uint16_t *p, vf a) {
     vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a)));
 }
+INLINE void v_store_u16(uint16_t *p, vi a) {
+    vst1_u16(p, vmovn_u32(vreinterpretq_u32_s32(a)));
+}
 INLINE vi v_load_i8(const int8_t *p) {
     int8_t lanes[8] = {p[0], p[1], p[2], p[3]};
     return vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(lanes))));
@@ -99,6 +102,25 @@ INLINE vi v_dot4(vi c, vi w, vi x) {
     return vaddq_s32(c, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
 #endif
 }
+
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define V_HAS_BF16 1
+typedef uint16x8_t vb;
+INLINE vb v_load_vb(const uint16_t *p) {
+    return vld1q_u16(p);
+}
+INLINE vb v_load_vb_n(const uint16_t *p, int n) {
+    uint16_t lanes[8] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof *p);
+    return vld1q_u16(lanes);
+}
+INLINE vb v_narrow_vb(vf low, vf high) {
+    return vreinterpretq_u16_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low), high));
+}
+INLINE vf v_dot_bf16(vf c, vb a, vb b) {
+    return vbfdotq_f32(c, vreinterpretq_bf16_u16(a), vreinterpretq_bf16_u16(b));
+}
+#endif
 
 INLINE void v_transpose(vf v[4]) {
     vf t0 = vtrn1q_f32(v[0], v[1]), t1 = vtrn2q_f32(v[0], v[1]);

@@ -86,6 +86,10 @@ INLINE void v_store_f16(uint16_t *p, vf a) {
     for (int i = 0; i < 4; i++)
         p[i] = tl_f32_to_f16(a[i]);
 }
+INLINE void v_store_u16(uint16_t *p, vi a) {
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint16_t)a[i];
+}
 INLINE vi v_load_i8(const int8_t *p) {
     return (vi){p[0], p[1], p[2], p[3]};
 }

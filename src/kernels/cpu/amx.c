@@ -1,0 +1,192 @@
+/* Fast products with bf16 and f16 weights on AMX tiles. Sixteen rows of the matrix as it lies in
+ * memory are a tile of 16 outputs × 32 columns; x is brought beforehand into the form that the
+ * other factor must have. f16 weights, chosen columns and ends of the matrix go through scratch
+ * memory.
+ *
+ * The order of every element is the instruction's, 32 columns at a time, whatever the number of
+ * rows: the tiles are always whole, padded with zeros. */
+#include "kernels/cpu/functions.h"
+
+#if defined(__AMX_BF16__)
+
+enum {
+    SIDE = 16,          /* rows of a tile */
+    STEP = 32,          /* columns of a tile of bf16 */
+    OUTS = 2 * SIDE,    /* outputs in a block of tiles */
+    TILE = SIDE * STEP, /* elements of a tile */
+};
+
+typedef struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+/* All eight tiles whole. Constant: GCC 12 takes the instruction to read 8 bytes of it only, and
+ * would drop what is written to the others. */
+static const tile_config whole_tiles = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE},
+};
+
+static int32_t steps(int32_t in) {
+    return (in + STEP - 1) / STEP;
+}
+
+/* A prepared group of 16 rows: per step a tile [16 pairs of columns][16 rows][2] of bf16. */
+static size_t group_bytes(int32_t in) {
+    return (size_t)steps(in) * TILE * sizeof(uint16_t);
+}
+
+INLINE vb narrow_n(const float *x, int n) {
+    if (n >= STEP) return v_narrow_vb(v_load(x), v_load(x + VL));
+    if (n <= VL) return v_narrow_vb(v_load_n(x, n), v_zero());
+    return v_narrow_vb(v_load(x), v_load_n(x + VL, n - VL));
+}
+
+static void prepare(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
+    uint16_t *to = group;
+    for (int32_t k = 0; k < in; k += STEP, to += TILE) {
+        vf pairs[SIDE];
+        for (int r = 0; r < SIDE; r++)
+            pairs[r] = r < rows ? (vf)narrow_n(x + r * x_stride + k, in - k) : v_zero();
+        v_transpose(pairs);
+        for (int i = 0; i < SIDE; i++)
+            memcpy(to + i * STEP, &pairs[i], sizeof pairs[i]);
+    }
+}
+
+/* Weights of 32 outputs as bf16 [32][steps × 32] in scratch memory. */
+static void stage(const tl_product *p, int32_t first, uint16_t *to) {
+    int32_t in = p->weight->in, width = steps(in) * STEP;
+    for (int32_t i = 0; i < OUTS; i++, to += width) {
+        if (first + i >= p->outs) {
+            memset(to, 0, sizeof *to * (size_t)width);
+            continue;
+        }
+        int32_t out = p->columns ? p->columns[first + i] : p->first_out + first + i;
+        const uint16_t *row = tl_matrix_row(p->weight, out);
+        if (p->weight->dtype == TL_BF16) {
+            memcpy(to, row, sizeof *to * (size_t)in);
+            memset(to + in, 0, sizeof *to * (size_t)(width - in));
+            continue;
+        }
+        for (int32_t k = 0; k < in; k += STEP) {
+            uint16_t lanes[STEP] = {0};
+            const uint16_t *from = row + k;
+            if (in - k < STEP) {
+                memcpy(lanes, from, sizeof *lanes * (size_t)(in - k));
+                from = lanes;
+            }
+            vb narrow = v_narrow_vb(v_load_f16(from), v_load_f16(from + VL));
+            memcpy(to + k, &narrow, sizeof narrow);
+        }
+    }
+}
+
+/* What to fetch into the cache meanwhile: `lines` with each step. */
+typedef struct fetch {
+    const char *at, *end;
+    size_t lines;
+} fetch;
+
+INLINE void fetch_some(fetch *f) {
+    for (size_t i = 0; i < f->lines && f->at < f->end; i++, f->at += 64)
+        __builtin_prefetch(f->at, 0, 2);
+}
+
+/* Sums of 32 outputs × 16 or 32 rows into sums[row tile][out tile][16 outs][16 rows]. */
+INLINE void multiply(const bool two, const uint16_t *w, size_t w_stride, const uint16_t *x,
+                     size_t group, int32_t count, fetch *f, float *sums) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if (two) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    size_t stride = w_stride * sizeof *w;
+    for (int32_t i = 0; i < count; i++, w += STEP, x += TILE) {
+        fetch_some(f);
+        _tile_loadd(6, x, 64);
+        _tile_loadd(4, w, stride);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, w + SIDE * w_stride, stride);
+        _tile_dpbf16ps(1, 5, 6);
+        if (two) {
+            _tile_loadd(7, x + group, 64);
+            _tile_dpbf16ps(2, 4, 7);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + SIDE * SIDE, 64);
+    if (two) {
+        _tile_stored(2, sums + 2 * SIDE * SIDE, 64);
+        _tile_stored(3, sums + 3 * SIDE * SIDE, 64);
+    }
+}
+
+/* [16 outs][16 rows] → y [rows, 16] */
+static void put(const float *sums, int32_t rows, float *y, int64_t y_stride) {
+    vf lines[SIDE];
+    for (int i = 0; i < SIDE; i++)
+        lines[i] = v_load(sums + i * SIDE);
+    v_transpose(lines);
+    for (int32_t r = 0; r < rows; r++)
+        v_store(y + r * y_stride, lines[r]);
+}
+
+static void run(const tl_product *p) {
+    int32_t in = p->weight->in, count = steps(in);
+    size_t group = (size_t)count * TILE;
+    const uint16_t *x = (const uint16_t *)p->prepared + (size_t)(p->first_row / SIDE) * group;
+    _Alignas(64) float sums[4 * SIDE * SIDE];
+    bool staged = p->columns || p->weight->dtype == TL_F16 || in % STEP != 0;
+    _tile_loadconfig(&whole_tiles);
+    for (int32_t out = 0; out < p->outs; out += OUTS) {
+        const uint16_t *w = p->scratch;
+        size_t w_stride = (size_t)count * STEP;
+        if (staged || out + OUTS > p->outs) {
+            stage(p, out, p->scratch);
+        } else {
+            w = tl_matrix_row(p->weight, p->first_out + out);
+            w_stride = (size_t)p->weight->stride;
+        }
+        fetch f = {p->ahead, p->ahead + p->ahead_bytes, 0};
+        if (!p->columns && out + OUTS < p->outs) { /* the next block of this chunk comes first */
+            f.at = tl_matrix_row(p->weight, p->first_out + out + OUTS);
+            f.end = tl_matrix_row(p->weight, p->first_out + tl_min(out + 2 * OUTS, p->outs));
+        }
+        size_t turns = (size_t)count * (size_t)((p->rows + OUTS - 1) / OUTS);
+        f.lines = ((size_t)(f.end - f.at) / 64 + turns - 1) / turns;
+        for (int32_t row = 0; row < p->rows; row += OUTS) {
+            bool two = p->rows - row > SIDE;
+            const uint16_t *from = x + (size_t)(row / SIDE) * group;
+            if (two)
+                multiply(true, w, w_stride, from, group, count, &f, sums);
+            else
+                multiply(false, w, w_stride, from, group, count, &f, sums);
+            for (int i = 0; i < (two ? 4 : 2); i++) {
+                int32_t first = row + i / 2 * SIDE, column = out + i % 2 * SIDE;
+                if (column < p->outs)
+                    put(sums + i * SIDE * SIDE, tl_min(SIDE, p->rows - first),
+                        p->y + first * p->y_stride + column, p->y_stride);
+            }
+        }
+    }
+    _tile_release();
+}
+
+static size_t scratch_bytes(int32_t in) {
+    return sizeof(uint16_t) * OUTS * STEP * (size_t)steps(in);
+}
+
+const tl_path TL_NAME(tl_path_amx) = {.name = "bf16 AMX",
+                                      .run = run,
+                                      .scratch_bytes = scratch_bytes,
+                                      .group_bytes = group_bytes,
+                                      .prepare = prepare,
+                                      .prepare_rows = SIDE};
+
+#endif
