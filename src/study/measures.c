@@ -16,6 +16,7 @@ const tl_measure_definition tl_measure_definitions[] = {
     {"correct", "", "examples whose prediction is the gold answer"},
     {"correct_norm", "", "the same for accuracy_norm"},
     {"examples", "", "examples asked"},
+    {"rows_in_split", "", "rows of the split, whatever the limit"},
     {"skipped", "", "rows that could not be asked; each has its reason in the store"},
     {"truncated", "", "examples whose prompt was cut to the length allowed"},
     {"tokens_computed", "", "tokens that went through the model"},

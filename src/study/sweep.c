@@ -156,7 +156,7 @@ static int place_of(const tl_running_group *run, tl_protocol protocol) {
 /* The worker knows how many examples there are: tells it which are stored already. */
 static bool answer_ready(tl_running_group *run, tl_guard *guard, const tl_frame *frame,
                          tl_error *error) {
-    int64_t counts[TL_PROTOCOL_COUNT];
+    int64_t counts[2][TL_PROTOCOL_COUNT];
     if (frame->length != sizeof counts)
         return tl_fail(error, TL_ERROR_FORMAT, "the worker's counts are garbled");
     memcpy(counts, frame->payload, sizeof counts);
@@ -169,8 +169,10 @@ static bool answer_ready(tl_running_group *run, tl_guard *guard, const tl_frame 
         const tl_store_cell *cell = &run->group->cells[i];
         *message = (done_message){.socket = tl_guard_socket(guard)};
         message->words[0] = cell->protocol;
-        run->planned[i] = counts[cell->protocol];
+        run->planned[i] = counts[0][cell->protocol];
         good = tl_store_set_planned(run->sweep->store, cell->id, run->planned[i], error) &&
+               tl_store_set_measure(run->sweep->store, cell->id, "rows_in_split",
+                                    (double)counts[1][cell->protocol], "", NULL, error) &&
                tl_store_each_index(run->sweep->store, cell->id, add_done, message, error);
         send_done(message);
         run->stored[i] = message->total;
@@ -232,6 +234,22 @@ static void stop_measuring(tl_running_group *run) {
     run->seconds = tl_clock_monotonic() - run->begun;
 }
 
+/* Facts by which a run is written in lm-evaluation-harness's layout: of the model, of the task. */
+static bool note_for_harness(tl_running_group *run, const cJSON *model, tl_error *error) {
+    char key[512];
+    tl_store *store = run->sweep->store;
+    tl_buffer config = {0};
+    char *text = cJSON_PrintUnformatted(tl_json_get(model, "harness"));
+    snprintf(key, sizeof key, "harness model %s", run->group->model->given);
+    bool good = !text || tl_store_set_fact(store, key, text, error);
+    snprintf(key, sizeof key, "harness task %s", tl_task_name(run->group->task));
+    if (good && tl_task_harness_config(run->group->task, &config))
+        good = tl_store_set_fact(store, key, tl_buffer_string(&config), error);
+    tl_buffer_free(&config);
+    free(text);
+    return good;
+}
+
 static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *error) {
     cJSON *facts = tl_json_parse(frame->payload, frame->length, "the worker's facts", NULL);
     const char *family = "";
@@ -245,6 +263,7 @@ static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *e
             good = tl_store_set_model(
                 run->sweep->store, run->group->cells[i].id, family, parameters,
                 run->group->model->label ? run->group->model->label : label, error);
+        good = good && note_for_harness(run, facts, error);
     }
     cJSON_Delete(facts);
     return good;

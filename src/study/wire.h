@@ -6,7 +6,7 @@
  *                    ACK   1 to go on, 0 to stop: the answer to each EXAMPLE
  * worker → parent    STAGE its name: "loading", "preparing", "warming", "evaluating"
  *                    MODEL JSON: family, parameters, …
- *                    READY counts of examples per protocol; answered by DONE … GO
+ *                    READY examples, then rows, per protocol; answered by DONE … GO
  *                    EXAMPLE one tl_example; answered by ACK
  *                    MEASURES JSON array of {name, value, unit, note}
  *                    FAILED code and message

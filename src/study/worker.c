@@ -108,6 +108,33 @@ static double bytes_per_element(worker *w) {
     return (double)traits->block_bytes / traits->block;
 }
 
+/* A special token as lm-evaluation-harness logs it: its text and its id as text. */
+static void append_token(tl_buffer *out, const char *name, const tl_tokenizer *tokenizer,
+                         int32_t token) {
+    const char *text = token >= 0 ? tl_tokenizer_token(tokenizer, token) : NULL;
+    tl_buffer_append_format(out, "\"tokenizer_%s_token\":[", name);
+    if (text)
+        tl_json_append_string(out, text, strlen(text));
+    else
+        tl_buffer_append_string(out, "null");
+    tl_buffer_append_format(out, text ? ",\"%d\"]," : ",\"None\"],", token);
+}
+
+/* What the harness's results say of a model, for the export in its layout. Where there is no
+ * padding token the harness takes the unknown one, else EOS. */
+static void append_harness_facts(worker *w, tl_buffer *out) {
+    const tl_tokenizer *t = w->tokenizer;
+    int32_t pad = tl_tokenizer_pad(t), eos = tl_tokenizer_eos(t);
+    if (pad < 0) pad = tl_tokenizer_unk(t) >= 0 ? tl_tokenizer_unk(t) : eos;
+    const char *stored = tl_dtype_get(w->model->spec.stored)->torch;
+    tl_buffer_append_byte(out, '{');
+    append_token(out, "pad", t, pad);
+    append_token(out, "eos", t, eos);
+    append_token(out, "bos", t, tl_tokenizer_bos(t));
+    tl_buffer_append_format(out, "\"eot_token_id\":%d,\"max_length\":%d,\"stored\":\"%s\"}", eos,
+                            tl_request_max_length(&w->model->spec, t), stored ? stored : "float32");
+}
+
 static bool report_model(worker *w, tl_error *error) {
     tl_buffer *out = &w->sending;
     tl_buffer_clear(out);
@@ -116,6 +143,8 @@ static bool report_model(worker *w, tl_error *error) {
     tl_buffer_append_format(out, ",\"parameters\":%lld,\"isa\":", (long long)w->model->parameters);
     const char *isa = tl_compute_isa(tl_engine_compute(w->engine));
     tl_json_append_string(out, isa, strlen(isa));
+    tl_buffer_append_string(out, ",\"harness\":");
+    append_harness_facts(w, out);
     tl_buffer_append_byte(out, '}');
     if (out->failed) return tl_fail_memory(error, out->length, "a message");
     return tl_wire_send(w->socket, TL_FRAME_MODEL, out->data, out->length, error);
@@ -132,9 +161,11 @@ static bool prepare(worker *w, tl_error *error) {
 
 /* Tells how many examples there are, and hears which of them are done. */
 static bool agree(worker *w, tl_error *error) {
-    int64_t counts[TL_PROTOCOL_COUNT];
-    for (int p = 0; p < TL_PROTOCOL_COUNT; p++)
-        counts[p] = tl_evaluation_count(w->evaluation, (tl_protocol)p);
+    int64_t counts[2][TL_PROTOCOL_COUNT];
+    for (int p = 0; p < TL_PROTOCOL_COUNT; p++) {
+        counts[0][p] = tl_evaluation_count(w->evaluation, (tl_protocol)p);
+        counts[1][p] = tl_evaluation_total(w->evaluation, (tl_protocol)p);
+    }
     if (!tl_wire_send(w->socket, TL_FRAME_READY, counts, sizeof counts, error)) return false;
     for (;;) {
         tl_frame frame;

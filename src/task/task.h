@@ -80,6 +80,11 @@ bool tl_task_find_rows(const tl_task *task, tl_protocol protocol, const char *sp
 bool tl_task_preview(const tl_task *task, tl_protocol protocol, const tl_rows *rows, int64_t index,
                      tl_buffer *json, tl_error *error);
 
+/* Appends the task as lm-evaluation-harness's results describe one (an entry of "configs"), as a
+ * JSON object; templates in Jinja where they can be said in it. False when the task has no protocol
+ * loglikelihood. */
+bool tl_task_harness_config(const tl_task *task, tl_buffer *json);
+
 /* ---- evaluation: one model on one task, one or more protocols from the same pass
  * -------------------------- */
 

@@ -417,6 +417,37 @@ bool tl_templates_add_filter(tl_templates *templates, const char *name, const ch
     return true;
 }
 
+/* ---- in Jinja ---- */
+
+static const char *plain_field(const part *p) {
+    const alternative *a = p->alternatives;
+    bool plain = !p->literal && p->n_alternatives == 1 && a->n_filters == 0 && a->input.is_path &&
+                 a->input.source[0] != '$';
+    return plain ? a->input.source : NULL;
+}
+
+bool tl_template_is_field(const tl_template *t, const char **path) {
+    *path = t->n_parts == 1 ? plain_field(&t->parts[0]) : NULL;
+    return *path != NULL;
+}
+
+bool tl_template_is_literal(const tl_template *t) {
+    return t->n_parts == 0 || (t->n_parts == 1 && t->parts[0].literal);
+}
+
+void tl_template_to_jinja(const tl_template *t, tl_buffer *out) {
+    for (int i = 0; i < t->n_parts; i++)
+        if (!t->parts[i].literal && !plain_field(&t->parts[i])) {
+            tl_buffer_append_string(out, t->source);
+            return;
+        }
+    for (int i = 0; i < t->n_parts; i++)
+        if (t->parts[i].literal)
+            tl_buffer_append(out, t->parts[i].literal, t->parts[i].length);
+        else
+            tl_buffer_append_format(out, "{{%s}}", plain_field(&t->parts[i]));
+}
+
 /* ---- evaluation ---- */
 
 static bool missing(const operand *o, tl_error *error) {

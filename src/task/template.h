@@ -65,6 +65,14 @@ const tl_template *tl_template_parse(tl_templates *templates, const char *text, 
 /* The text it was parsed from. */
 const char *tl_template_source(const tl_template *t);
 
+/* Appends the template in Jinja where it is plain text and fields; as it stands in the task file
+ * otherwise. */
+void tl_template_to_jinja(const tl_template *t, tl_buffer *out);
+/* Is it one field and nothing else? Then *path is its path. */
+bool tl_template_is_field(const tl_template *t, const char **path);
+/* Is it plain text? */
+bool tl_template_is_literal(const tl_template *t);
+
 /* Evaluates; fails naming the field that is missing or the filter that refused its input. */
 bool tl_template_value(const tl_template *t, tl_scope *scope, tl_value *value, tl_error *error);
 bool tl_template_text(const tl_template *t, tl_scope *scope, const char **text, tl_error *error);
