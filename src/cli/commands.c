@@ -13,6 +13,7 @@ extern const cli_command cmd_score;
 extern const cli_command cmd_pull;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
+extern const cli_command cmd_export;
 extern const cli_command cmd_run;
 extern const cli_command cmd_worker;
 
@@ -31,6 +32,7 @@ const cli_command *const cli_commands[] = {
     &cmd_pull,
     &cmd_compare,
     &cmd_report,
+    &cmd_export,
     &cmd_worker,
     NULL,
 };

@@ -1,0 +1,82 @@
+/* tinyllm export: a run in the formats of others. */
+#include "cli/cli.h"
+#include "report/export.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct choices {
+    const char *directory, *out, *uri, *project;
+} choices;
+
+static bool to_wandb(const choices *chosen, tl_error *error) {
+    int count;
+    const char *out = chosen->out ? chosen->out : "wandb";
+    if (!tl_export_wandb(chosen->directory, out, chosen->project, &count, error)) return false;
+    fprintf(stderr, "%d runs in %s; upload them with: wandb sync %s/offline-run-*\n", count, out,
+            out);
+    return true;
+}
+
+static bool to_mlflow(const choices *chosen, tl_error *error) {
+    int count;
+    if (!chosen->uri)
+        return tl_fail(error, TL_ERROR_USAGE, "--to mlflow needs --uri, as http://127.0.0.1:5000");
+    if (!tl_export_mlflow(chosen->directory, chosen->uri, chosen->project, &count, error))
+        return false;
+    fprintf(stderr, "%d runs are at %s in experiment %s\n", count, chosen->uri, chosen->project);
+    return true;
+}
+
+static bool to_csv(const choices *chosen, tl_error *error) {
+    const char *out = chosen->out ? chosen->out : "csv";
+    if (!tl_export_csv(chosen->directory, out, error)) return false;
+    fprintf(stderr, "%s/cells.csv and %s/examples.csv are written\n", out, out);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*function)(const choices *chosen, tl_error *error);
+} targets[] = {{"wandb", to_wandb}, {"mlflow", to_mlflow}, {"csv", to_csv}};
+
+static int export_to(const cli_command *command, const char *name, const choices *chosen) {
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        if (strcmp(targets[i].name, name) != 0) continue;
+        tl_error error = {0};
+        return targets[i].function(chosen, &error) ? 0 : cli_fail(command, &error);
+    }
+    return cli_usage(command, "--to %s: expected wandb, mlflow or csv", name);
+}
+
+static int run(const cli_command *command, int argc, char **argv) {
+    const char *to = NULL;
+    choices chosen = {.project = "tinyllm"};
+    const cli_option options[] = {
+        {"to", 't', CLI_STRING, &to, "FORMAT", "wandb, mlflow or csv"},
+        {"out", 'o', CLI_STRING, &chosen.out, "OUT",
+         "directory to write into (default: the format's name)"},
+        {"uri", 0, CLI_STRING, &chosen.uri, "URI", "mlflow: the tracking server"},
+        {"project", 0, CLI_STRING, &chosen.project, "NAME",
+         "wandb: project, mlflow: experiment (default tinyllm)"},
+        {0},
+    };
+    int operands, status;
+    if (!cli_parse(command, options, argc, argv, &operands, &status)) return status;
+    if (operands != 1) return cli_usage(command, "expected the directory of one run");
+    if (!to) return cli_usage(command, "--to says which format");
+    chosen.directory = argv[0];
+    return export_to(command, to, &chosen);
+}
+
+const cli_command cmd_export = {
+    .name = "export",
+    .summary = "a run for W&B, MLflow or a spreadsheet",
+    .usage = "DIR --to FORMAT [options]",
+    .examples =
+        "  tinyllm export runs/pi --to wandb -o wandb/       offline runs, one a cell\n"
+        "  tinyllm export runs/pi --to mlflow --uri http://127.0.0.1:5000\n"
+        "  tinyllm export runs/pi --to csv -o tables/        cells.csv and examples.csv\n"
+        "MLflow's MLFLOW_TRACKING_USERNAME, _PASSWORD and _TOKEN are used where they are set.\n",
+    .run = run,
+};
