@@ -1,7 +1,7 @@
 # What is not one cmocka program: the page in a browser. Skipped (77) without node or Chromium.
 add_executable(make_run browser/make_run.c)
 target_link_libraries(make_run PRIVATE tinyllm_test_support)
-foreach(name report)
+foreach(name report live)
   add_test(NAME browser/${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/browser/run.sh
            ${CMAKE_CURRENT_SOURCE_DIR}/browser/${name}.mjs $<TARGET_FILE:tinyllm_cli> $<TARGET_FILE:make_run>)
   set_tests_properties(browser/${name} PROPERTIES LABELS browser TIMEOUT 600 SKIP_RETURN_CODE 77)

@@ -64,11 +64,12 @@ function taskChip(task) {
 function drawFilters() {
   const form = byId('filters');
   if (!rows.length) return form.replaceChildren();
+  if (form.contains(document.activeElement)) return undefined; // a live run must not take the field from under the fingers
   const search = el('input', { type: 'search', id: 'filter-model', placeholder: 'any', value: filters.model,
     oninput: () => { filters.model = search.value; changed(); } });
   form.onsubmit = (event) => event.preventDefault();
   const tasks = allTasks();
-  form.replaceChildren(...[
+  return form.replaceChildren(...[
     el('label', {}, 'Model', search),
     ...choosers.map(chooser),
     tasks.length > 1 ? el('fieldset', {}, el('legend', {}, 'Tasks'), ...tasks.map(taskChip)) : null,

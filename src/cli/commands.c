@@ -14,6 +14,7 @@ extern const cli_command cmd_pull;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 extern const cli_command cmd_export;
+extern const cli_command cmd_serve;
 extern const cli_command cmd_run;
 extern const cli_command cmd_worker;
 
@@ -33,6 +34,7 @@ const cli_command *const cli_commands[] = {
     &cmd_compare,
     &cmd_report,
     &cmd_export,
+    &cmd_serve,
     &cmd_worker,
     NULL,
 };
