@@ -1,0 +1,203 @@
+"""What the comparisons share: running programs, workers, shapes on disk, medians of ratios."""
+import json
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BENCH = ROOT / "bench"
+
+# Shape → (folder of its genuine tokenizer as hub folders are named, does llama.cpp know its family).
+SHAPES = {
+    "SmolLM-135M": "HuggingFaceTB--SmolLM-135M",
+    "SmolLM-360M": "HuggingFaceTB--SmolLM-135M",
+    "pythia-160m": "EleutherAI--pythia-70m",
+    "Qwen2.5-0.5B": "Qwen--Qwen2.5-0.5B",
+    "TinyLlama_v1.1": "TinyLlama--TinyLlama_v1.1",
+    "bloom-560m": "bigscience--bloom-560m",
+    "opt-125m": "facebook--opt-125m",
+}
+
+
+class Failure(Exception):
+    """A program that could not be run to its end; the message is what a person should read."""
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(command, text=None, timeout=900):
+    """Runs a program and returns its standard output."""
+    command = [str(word) for word in command]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise Failure(f"{command[0]}: not found") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"{shlex.join(command[:4])} …: no end after {timeout} s") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise Failure(f"{shlex.join(command[:4])} …: exit {done.returncode}: {lines[-1]}")
+    return done.stdout
+
+
+def measure_process(command, text="", timeout=900):
+    """Runs a program; returns its wall seconds, its peak resident MB and its two outputs."""
+    command = [str(word) for word in command]
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        given.write(text)
+        given.seek(0)
+        begin = time.perf_counter()
+        try:
+            process = subprocess.Popen(command, stdin=given, stdout=out, stderr=err, text=True)
+        except FileNotFoundError as error:
+            raise Failure(f"{command[0]}: not found") from error
+        limit = threading.Timer(timeout, process.kill)
+        limit.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        limit.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        outputs = out.read(), err.read()
+    if process.returncode:
+        lines = outputs[1].strip().splitlines() or ["no message"]
+        raise Failure(f"{shlex.join(command[:4])} …: exit {process.returncode}: {lines[-1]}")
+    return seconds, usage.ru_maxrss / 1024, *outputs
+
+
+class Worker:
+    """A program that answers JSON lines with JSON lines."""
+
+    def __init__(self, command):
+        self.errors = tempfile.TemporaryFile("w+")
+        try:
+            self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        except FileNotFoundError as error:
+            raise Failure(f"{command[0]}: not found") from error
+        self.greeting = self.read()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            lines = self.errors.read().strip().splitlines() or ["no message"]
+            raise Failure(f"worker ended: {lines[-1]}")
+        return json.loads(line)
+
+    def ask(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def is_there(prefix, probe):
+    """Does this command succeed under the prefix?"""
+    try:
+        run([*prefix, *probe], timeout=120)
+        return True
+    except Failure:
+        return False
+
+
+class Shapes:
+    """Random-weight checkpoints of true shapes in a work directory, made when first asked for."""
+
+    def __init__(self, build, work, tokenizers=None):
+        self.tool = pathlib.Path(build) / "bench" / "random_checkpoint"
+        self.work = pathlib.Path(work)
+        self.tokenizers = pathlib.Path(tokenizers) if tokenizers else None
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    def checkpoint(self, name, dtype):
+        directory = self.work / f"{name}-{dtype}"
+        done = directory / ".complete"
+        if not done.exists():
+            command = [self.tool, "--dtype", dtype]
+            if self.tokenizers and name in SHAPES and (self.tokenizers / SHAPES[name]).is_dir():
+                command += ["--tokenizer", self.tokenizers / SHAPES[name]]
+            run([*command, BENCH / "shapes" / f"{name}.json", directory])
+            done.touch()
+        return directory
+
+    def gguf(self, name, kind, prefix):
+        """kind: f32, f16, bf16, q8_0, q4_0. Quantised ones are made from bf16 by llama-quantize."""
+        path = self.work / f"{name}-{kind}.gguf"
+        if path.exists():
+            return path
+        part = path.with_suffix(".part")
+        if kind in ("f32", "f16", "bf16"):
+            run([*prefix, "python3", BENCH / "to_gguf.py", self.checkpoint(name, kind), part])
+        else:
+            source = self.gguf(name, "bf16", prefix)
+            run([*prefix, "llama-quantize", "--pure", source, part, kind.upper()])
+        part.rename(path)
+        return path
+
+
+class Ratios:
+    """Ratios of interleaved measurements: ours over theirs, the larger the better for us."""
+
+    def __init__(self):
+        self.ours, self.theirs = [], []
+
+    def add(self, ours, theirs):
+        self.ours.append(ours)
+        self.theirs.append(theirs)
+
+    def __bool__(self):
+        return bool(self.ours)
+
+    @property
+    def median(self):
+        return statistics.median(a / b for a, b in zip(self.ours, self.theirs))
+
+    @property
+    def spread(self):
+        ratios = [a / b for a, b in zip(self.ours, self.theirs)]
+        return min(ratios), max(ratios)
+
+    def cells(self):
+        """ours | theirs | ratio (lowest–highest)"""
+        low, high = self.spread
+        return [short(statistics.median(self.ours)), short(statistics.median(self.theirs)),
+                f"{self.median:.2f} ({low:.2f}–{high:.2f})"]
+
+
+def short(number):
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+class Table:
+    """A Markdown table, printed row by row so that a long comparison shows what it has."""
+
+    def __init__(self, *titles):
+        print("| " + " | ".join(titles) + " |")
+        print("|" + " --- |" * len(titles), flush=True)
+
+    def row(self, *cells):
+        print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
+def ceilings(build, threads):
+    """The machine's limits: {(name, threads): best value}, several instructions for one name included."""
+    found = {}
+    for line in run([pathlib.Path(build) / "bench" / "ceilings", *threads]).splitlines():
+        entry = json.loads(line)
+        value = entry.get("gops", entry.get("gbytes"))
+        found.setdefault((entry["ceiling"], entry["threads"]), []).append((value, entry["by"]))
+    return {key: max(values) for key, values in found.items()}
