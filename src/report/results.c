@@ -1,5 +1,6 @@
 #include "report/results.h"
 
+#include "report/lmeval_read.h"
 #include "report/published.h"
 
 #include <math.h>
@@ -430,6 +431,11 @@ static bool add_store(tl_results *results, const char *operand, tl_error *error)
 
 bool tl_results_add(tl_results *results, const char *operand, tl_error *error) {
     if (strcmp(operand, "study") == 0) return tl_published_read(results, error);
+    /* a run may have been exported into its own directory: its store comes first */
+    char *store = tl_path_join(operand, "run.sqlite");
+    bool is_run = store && tl_file_exists(store);
+    free(store);
+    if (!is_run && tl_lmeval_is_output(operand)) return tl_lmeval_read(results, operand, error);
     return add_store(results, operand, error);
 }
 
