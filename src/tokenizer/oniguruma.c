@@ -16,8 +16,10 @@ enum { DEPTH = 50 };
 #define WORD                                                                                       \
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-"         \
     "\\x{1f169}\\x{1f170}-\\x{1f189}"
-#define DIGIT "\\p{Nd}"
-#define HEX   "0-9a-fA-F"
+/* Oniguruma's \w holds the superscript digits and fractions of Latin-1 too; [[:word:]] does not. */
+#define WORD_ESCAPE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define DIGIT       "\\p{Nd}"
+#define HEX         "0-9a-fA-F"
 
 typedef struct translation {
     const char *start, *at, *end;
@@ -127,6 +129,11 @@ static const struct {
     {"xdigit", HEX},
     {"ascii", "\\x{0}-\\x{7f}"},
     {"cntrl", "\\p{Cc}"},
+    {"alpha", "\\p{Alphabetic}"},
+    {"alphabetic", "\\p{Alphabetic}"},
+    {"upper", "\\p{Uppercase}"},
+    {"lower", "\\p{Lowercase}"},
+    {"alnum", "\\p{Alphabetic}\\p{Nd}"},
 };
 
 /* After "\p" or "\P": the property as the content of a class, its negation apart. */
@@ -165,7 +172,7 @@ static bool read_property(translation *t, char kind, tl_buffer *content, bool *n
 }
 
 /* The set that an escape like \s stands for, as the content of a class. */
-static const char *shorthand(char c, bool *negated) {
+static const char *shorthand(char c, bool in_class, bool *negated) {
     *negated = c >= 'A' && c <= 'Z';
     switch (c) {
     case 's':
@@ -173,7 +180,7 @@ static const char *shorthand(char c, bool *negated) {
         return SPACE;
     case 'w':
     case 'W':
-        return WORD;
+        return in_class ? WORD : WORD_ESCAPE;
     case 'd':
     case 'D':
         return DIGIT;
@@ -259,16 +266,16 @@ static bool posix_class(translation *t, set *into) {
     static const struct {
         const char *name, *content;
     } names[] = {
-        {"alnum", "\\p{L}\\p{Nl}\\p{Nd}"},
+        {"alnum", "\\p{Alphabetic}\\p{Nd}"},
         {"digit", DIGIT},
         {"space", SPACE},
-        {"upper", "\\p{Lu}"},
-        {"lower", "\\p{Ll}"},
-        {"punct", "[:punct:]"},
+        {"upper", "\\p{Uppercase}"},
+        {"lower", "\\p{Lowercase}"},
+        {"punct", "\\p{P}\\p{S}"},
         {"xdigit", HEX},
         {"word", WORD},
         {"cntrl", "\\p{Cc}"},
-        {"alpha", "\\p{L}\\p{Nl}"},
+        {"alpha", "\\p{Alphabetic}"},
         {"ascii", "\\x{0}-\\x{7f}"},
     };
     const char *close = memchr(t->at, ']', (size_t)(t->end - t->at));
@@ -300,7 +307,7 @@ static bool class_atom(translation *t, set *into, uint32_t *point, bool *is_set)
     if (++t->at >= t->end) return malformed(t, "a '\\' at the end");
     char c = *t->at;
     bool negated;
-    const char *content = shorthand(c, &negated);
+    const char *content = shorthand(c, true, &negated);
     if (content) {
         t->at++;
         *is_set = true;
@@ -410,7 +417,7 @@ static bool translate_escape(translation *t) {
     if (++t->at >= t->end) return malformed(t, "a '\\' at the end");
     char c = *t->at;
     bool negated;
-    const char *content = shorthand(c, &negated);
+    const char *content = shorthand(c, false, &negated);
     if (content) {
         t->at++;
         tl_buffer_append_format(t->out, "[%s%s]", negated ? "^" : "", content);
@@ -440,8 +447,10 @@ static bool translate_escape(translation *t) {
     }
     if (c == 'b' || c == 'B') { /* by our own \w */
         t->at++;
-        emit(t, c == 'b' ? "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
-                         : "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))");
+        emit(t, c == 'b' ? "(?:(?<=[" WORD_ESCAPE "])(?![" WORD_ESCAPE "])|(?<![" WORD_ESCAPE
+                           "])(?=[" WORD_ESCAPE "]))"
+                         : "(?:(?<=[" WORD_ESCAPE "])(?=[" WORD_ESCAPE "])|(?<![" WORD_ESCAPE
+                           "])(?![" WORD_ESCAPE "]))");
         return true;
     }
     if (c && strchr("AzZGRX", c)) {

@@ -209,6 +209,32 @@ static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, const tl
     return tl_pieces_finish(out, error);
 }
 
+/* Runs of word characters, and runs of other visible ones: \w+|[^\w\s]+. */
+static bool apply_whitespace(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
+                             tl_pieces *out, tl_error *error) {
+    enum { SPACE, WORD, OTHER };
+    (void)p, (void)work;
+    tl_pieces_clear(out, in->text);
+    for (size_t i = 0; i < in->count; i++) {
+        tl_piece piece = in->items[i];
+        const char *text = in->text + piece.start;
+        size_t from = 0;
+        int before = SPACE;
+        for (size_t at = 0; at < piece.length; at += tl_utf8_size(text[at])) {
+            uint32_t point = tl_utf8_at(text + at);
+            int kind = tl_is_whitespace(point) ? SPACE : tl_is_word(point) ? WORD : OTHER;
+            if (kind == before) continue;
+            if (before != SPACE)
+                tl_pieces_add(out, piece.start + from, at - from, piece.first && from == 0);
+            from = at;
+            before = kind;
+        }
+        if (before != SPACE)
+            tl_pieces_add(out, piece.start + from, piece.length - from, piece.first && from == 0);
+    }
+    return tl_pieces_finish(out, error);
+}
+
 static bool read_behavior(tl_pretokenizer *p, const cJSON *json, const char *fallback,
                           const char *where, tl_error *error) {
     static const char *const names[] = {
@@ -267,14 +293,10 @@ static bool read_whitespace_split(tl_pretokenizer *p, const cJSON *json, const c
     return true;
 }
 
-static bool read_whitespace(tl_pretokenizer *p, const cJSON *json, const char *where,
-                            tl_error *error) {
-    (void)json, (void)where;
-    static const char pattern[] = "\\w+|[^\\w\\s]+";
-    p->regex = tl_regex_new(pattern, sizeof pattern - 1, error);
-    p->invert = true;
-    p->behavior = TL_REMOVED;
-    return p->regex;
+static bool read_nothing(tl_pretokenizer *p, const cJSON *json, const char *where,
+                         tl_error *error) {
+    (void)p, (void)json, (void)where, (void)error;
+    return true;
 }
 
 static bool read_delimiter(tl_pretokenizer *p, const cJSON *json, const char *where,
@@ -339,7 +361,7 @@ static const struct {
     {"Split", apply_split, read_split},
     {"Digits", apply_split, read_digits},
     {"Punctuation", apply_split, read_punctuation},
-    {"Whitespace", apply_split, read_whitespace},
+    {"Whitespace", apply_whitespace, read_nothing},
     {"WhitespaceSplit", apply_split, read_whitespace_split},
     {"CharDelimiterSplit", apply_split, read_delimiter},
     {"Metaspace", apply_metaspace, read_metaspace},
