@@ -49,26 +49,10 @@ def our_seconds(tinyllm, model, data, work, threads):
     shutil.rmtree(out, ignore_errors=True)
     measure.run([tinyllm, "run", "-m", model, "-t", "arc_easy", "--data", data, "--protocol", "study", "--dtype",
                  "f32", "--threads", threads, "-o", out])
-    report = json.loads(measure.run([tinyllm, "report", out, "--format", "json"]))
-    return find_inference_ms(report) / 1000
-
-
-def find_inference_ms(report):
-    """The first measure named inference_ms (or the study's title for it) anywhere in the report."""
-    if isinstance(report, dict):
-        for name in ("inference_ms", "Inference time (ms)"):
-            if isinstance(report.get(name), (int, float)):
-                return report[name]
-        children = report.values()
-    elif isinstance(report, list):
-        children = report
-    else:
-        return None
-    for child in children:
-        found = find_inference_ms(child)
-        if found is not None:
-            return found
-    return None
+    cell, = json.loads(measure.run([tinyllm, "report", out, "--format", "json"]))["cells"]
+    if not cell["done"] or cell["values"]["inference_time"] is None:
+        raise measure.Failure(f"tinyllm run: the cell did not end: {cell['reason']}")
+    return cell["values"]["inference_time"] / 1000
 
 
 def compare(tinyllm, model, rows, work, prefix, threads, rounds):
