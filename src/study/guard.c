@@ -19,7 +19,7 @@
 enum { THREAD_STACK = 8 << 20, WORKER_SOCKET = 3 };
 static const double PROPORTIONAL_SECONDS =
     1;                                 /* between readings of the costlier proportional set */
-static const double GOING_SECONDS = 5; /* to end after hanging up */
+static const double GOING_SECONDS = 2; /* to end after hanging up */
 /* The published study's watcher killed the process when memory use passed 97 %. */
 static const double SYSTEM_MEMORY_SHARE = 0.97;
 
@@ -29,7 +29,9 @@ struct tl_guard {
     int socket;
     tl_cgroup *cgroup;
     char method[160];
-    double started, heard, proportional_at;
+    double started, heard;
+    double proportional_at; /* when the proportional set was last read, */
+    int64_t resident_then;  /* and the resident set at that time */
     tl_system_memory before;
     tl_guard_outcome outcome;
 };
@@ -160,8 +162,10 @@ static void watch_process(tl_guard *guard, double now) {
     if (!tl_sys_process(guard->process, &memory)) return;
     if (memory.peak_resident > seen->peak_resident) seen->peak_resident = memory.peak_resident;
     bool suspicious = guard->limits.memory > 0 && memory.resident > guard->limits.memory;
-    if (!suspicious && now - guard->proportional_at < PROPORTIONAL_SECONDS) return;
+    bool grown = memory.resident > guard->resident_then + guard->resident_then / 20;
+    if (!suspicious && !grown && now - guard->proportional_at < PROPORTIONAL_SECONDS) return;
     guard->proportional_at = now;
+    guard->resident_then = memory.resident;
     int64_t proportional = tl_sys_proportional(guard->process);
     if (proportional > seen->peak_proportional) seen->peak_proportional = proportional;
     if (guard->limits.memory <= 0 || proportional <= guard->limits.memory) return;
