@@ -101,6 +101,15 @@ static void set_worker_measures(setter *s, const cJSON *measures) {
     }
 }
 
+bool tl_record_worker_measures(tl_running_group *run, int at, const cJSON *measures,
+                               tl_error *error) {
+    tl_store *store = run->sweep->store;
+    if (!tl_store_begin(store, error)) return false;
+    setter s = {store, run->group->cells[at].id, error, true};
+    set_worker_measures(&s, measures);
+    return tl_store_commit(store, s.good ? error : NULL) && s.good;
+}
+
 static void set_memory(setter *s, const tl_running_group *run, const tl_guard_outcome *outcome) {
     const char *unseen = "the worker was gone before it could be looked at";
     set_peak(s, "peak_rss_mb", megabytes(outcome->peak_resident), unseen);

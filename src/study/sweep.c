@@ -259,10 +259,12 @@ static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *e
         tl_json_int_or(facts, "parameters", 0, 0, INT64_MAX, &parameters, "", NULL)) {
         char label[32];
         tl_parameters_label(parameters, label, sizeof label);
+        const char *shown = run->group->model->label ? run->group->model->label : label;
         for (int i = 0; i < run->group->cell_count && good; i++)
-            good = tl_store_set_model(
-                run->sweep->store, run->group->cells[i].id, family, parameters,
-                run->group->model->label ? run->group->model->label : label, error);
+            if (run->pending[i])
+                good = tl_store_set_model(run->sweep->store, run->group->cells[i].id, family,
+                                          parameters, shown, error) &&
+                       tl_record_worker_measures(run, i, tl_json_get(facts, "measures"), error);
         good = good && note_for_harness(run, facts, error);
     }
     cJSON_Delete(facts);

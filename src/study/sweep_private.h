@@ -41,6 +41,10 @@ typedef struct tl_running_group {
 
 int64_t tl_sweep_memory_limit(const tl_sweep_options *options);
 
+/* Stores what a worker measured: a JSON array of {name, value, unit, note}. */
+bool tl_record_worker_measures(tl_running_group *run, int at, const cJSON *measures,
+                               tl_error *error);
+
 /* Stores verdicts and measures of a group whose worker is gone (`outcome`). */
 bool tl_record_outcome(tl_running_group *run, const tl_guard_outcome *outcome, tl_error *error);
 

@@ -5,7 +5,7 @@
  *                    GO    nothing
  *                    ACK   1 to go on, 0 to stop: the answer to each EXAMPLE
  * worker → parent    STAGE its name: "loading", "preparing", "warming", "evaluating"
- *                    MODEL JSON: family, parameters, …
+ *                    MODEL JSON: family, parameters, measures as below
  *                    READY examples, then rows, per protocol; answered by DONE … GO
  *                    EXAMPLE one tl_example; answered by ACK
  *                    MEASURES JSON array of {name, value, unit, note}

@@ -135,15 +135,24 @@ static void append_harness_facts(worker *w, tl_buffer *out) {
                             tl_request_max_length(&w->model->spec, t), stored ? stored : "float32");
 }
 
+/* What is known of the model before any question: told at once, so that it is stored even if the
+ * worker does not live to the end. */
 static bool report_model(worker *w, tl_error *error) {
     tl_buffer *out = &w->sending;
+    double parameters = (double)w->model->parameters;
+    tl_compute *compute = tl_engine_compute(w->engine);
     tl_buffer_clear(out);
     tl_buffer_append_string(out, "{\"family\":");
     tl_json_append_string(out, w->model->spec.family, strlen(w->model->spec.family));
-    tl_buffer_append_format(out, ",\"parameters\":%lld,\"isa\":", (long long)w->model->parameters);
-    const char *isa = tl_compute_isa(tl_engine_compute(w->engine));
-    tl_json_append_string(out, isa, strlen(isa));
-    tl_buffer_append_string(out, ",\"harness\":");
+    tl_buffer_append_format(out, ",\"parameters\":%lld,\"measures\":[",
+                            (long long)w->model->parameters);
+    tl_measure_append(out, "parameters", parameters, "", NULL);
+    tl_measure_append(out, "model_size_mb", parameters * bytes_per_element(w) / 1048576, "MB",
+                      NULL);
+    tl_measure_append(out, "load_s", w->load_seconds, "s", NULL);
+    tl_measure_append(out, "threads", tl_pool_threads(tl_compute_pool(compute)), "",
+                      tl_compute_isa(compute));
+    tl_buffer_append_string(out, "],\"harness\":");
     append_harness_facts(w, out);
     tl_buffer_append_byte(out, '}');
     if (out->failed) return tl_fail_memory(error, out->length, "a message");
@@ -246,15 +255,7 @@ static bool report_measures(worker *w, tl_error *error) {
     tl_buffer *out = &w->sending;
     tl_buffer_clear(out);
     tl_buffer_append_byte(out, '[');
-    double parameters = (double)w->model->parameters;
-    tl_measure_append(out, "parameters", parameters, "", NULL);
-    tl_measure_append(out, "model_size_mb", parameters * bytes_per_element(w) / 1048576, "MB",
-                      NULL);
-    tl_measure_append(out, "load_s", w->load_seconds, "s", NULL);
     tl_measure_append(out, "warm_up_s", w->warm_seconds, "s", NULL);
-    tl_measure_append(out, "threads",
-                      tl_pool_threads(tl_compute_pool(tl_engine_compute(w->engine))), "",
-                      tl_compute_isa(tl_engine_compute(w->engine)));
     tl_account_append(w->account, out);
     tl_buffer_append_byte(out, ']');
     if (out->failed) return tl_fail_memory(error, out->length, "a message");

@@ -34,7 +34,10 @@ pid_t background_worker(pid_t parent, double seconds) {
         bool found = file && fscanf(file, "%ld", &child) == 1;
         if (file) fclose(file);
         if (found) return (pid_t)child;
-        if (!file) return 0;
+        siginfo_t ended = {0}; /* seen without being waited for */
+        if (!file || (waitid(P_PID, (id_t)parent, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                      ended.si_pid == parent))
+            return 0;
         usleep(500);
     }
     return 0;
