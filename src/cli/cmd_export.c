@@ -35,10 +35,17 @@ static bool to_csv(const choices *chosen, tl_error *error) {
     return true;
 }
 
+static bool to_lmeval(const choices *chosen, tl_error *error) {
+    const char *out = chosen->out ? chosen->out : "lm-eval";
+    if (!tl_export_lmeval(chosen->directory, out, error)) return false;
+    fprintf(stderr, "%s holds results_*.json and samples_*.jsonl for each model\n", out);
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*function)(const choices *chosen, tl_error *error);
-} targets[] = {{"wandb", to_wandb}, {"mlflow", to_mlflow}, {"csv", to_csv}};
+} targets[] = {{"wandb", to_wandb}, {"mlflow", to_mlflow}, {"csv", to_csv}, {"lm-eval", to_lmeval}};
 
 static int export_to(const cli_command *command, const char *name, const choices *chosen) {
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
@@ -46,14 +53,14 @@ static int export_to(const cli_command *command, const char *name, const choices
         tl_error error = {0};
         return targets[i].function(chosen, &error) ? 0 : cli_fail(command, &error);
     }
-    return cli_usage(command, "--to %s: expected wandb, mlflow or csv", name);
+    return cli_usage(command, "--to %s: expected wandb, mlflow, csv or lm-eval", name);
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
     const char *to = NULL;
     choices chosen = {.project = "tinyllm"};
     const cli_option options[] = {
-        {"to", 't', CLI_STRING, &to, "FORMAT", "wandb, mlflow or csv"},
+        {"to", 't', CLI_STRING, &to, "FORMAT", "wandb, mlflow, csv or lm-eval"},
         {"out", 'o', CLI_STRING, &chosen.out, "OUT",
          "directory to write into (default: the format's name)"},
         {"uri", 0, CLI_STRING, &chosen.uri, "URI", "mlflow: the tracking server"},
@@ -71,12 +78,13 @@ static int run(const cli_command *command, int argc, char **argv) {
 
 const cli_command cmd_export = {
     .name = "export",
-    .summary = "a run for W&B, MLflow or a spreadsheet",
+    .summary = "a run for W&B, MLflow, lm-eval's readers or a spreadsheet",
     .usage = "DIR --to FORMAT [options]",
     .examples =
         "  tinyllm export runs/pi --to wandb -o wandb/       offline runs, one a cell\n"
         "  tinyllm export runs/pi --to mlflow --uri http://127.0.0.1:5000\n"
         "  tinyllm export runs/pi --to csv -o tables/        cells.csv and examples.csv\n"
+        "  tinyllm export runs/pi --to lm-eval -o results/   as lm-evaluation-harness writes them\n"
         "MLflow's MLFLOW_TRACKING_USERNAME, _PASSWORD and _TOKEN are used where they are set.\n",
     .run = run,
 };
