@@ -249,10 +249,19 @@ static tl_source source_of(const char *path, const void *data, size_t size, bool
     return (tl_source){path, data, size, mapped, size};
 }
 
+/* What is left of a large file when a repository is cloned without Git LFS. */
+static bool is_lfs_pointer(const tl_mapping *mapping) {
+    static const char begin[] = "version https://git-lfs.github.com/";
+    return mapping->size > sizeof begin && memcmp(mapping->data, begin, sizeof begin - 1) == 0;
+}
+
 static bool read_file(tl_checkpoint *checkpoint, char *path, reader_function *read,
                       tl_error *error) {
     weights_file *file = add_file(checkpoint, path, error);
     if (!file || !tl_file_map(path, &file->mapping, error)) return false;
+    if (is_lfs_pointer(&file->mapping))
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: a Git LFS pointer: expected the file itself (git lfs pull)", path);
     tl_source source = source_of(path, file->mapping.data, file->mapping.size, true);
     return read(checkpoint, &source, error);
 }

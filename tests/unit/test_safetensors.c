@@ -164,6 +164,11 @@ static void test_refuses_broken_files(void **state) {
         assert_null(tl_checkpoint_open(path, &error));
         test_assert_contains(error.message, "broken.safetensors");
     }
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\n";
+    tl_error lfs = {0};
+    test_write_text(path, pointer);
+    assert_null(tl_checkpoint_open(path, &lfs));
+    test_assert_contains(lfs.message, "Git LFS");
     tl_buffer deep = {0};
     for (int i = 0; i < 100000; i++)
         tl_buffer_append_string(&deep, "{\"a\":");
