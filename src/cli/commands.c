@@ -15,6 +15,8 @@ extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 extern const cli_command cmd_export;
 extern const cli_command cmd_serve;
+extern const cli_command cmd_doctor;
+extern const cli_command cmd_merge;
 extern const cli_command cmd_run;
 extern const cli_command cmd_worker;
 
@@ -35,6 +37,8 @@ const cli_command *const cli_commands[] = {
     &cmd_report,
     &cmd_export,
     &cmd_serve,
+    &cmd_merge,
+    &cmd_doctor,
     &cmd_worker,
     NULL,
 };
