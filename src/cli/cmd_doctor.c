@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_KERNELS = 32 };
+
 static void append_kernels(tl_buffer *out) {
     tl_buffer_append_byte(out, '[');
-    const char *const *names = tl_compute_available();
-    for (int i = 0; names[i]; i++) {
+    const char *names[MOST_KERNELS];
+    size_t count = tl_compute_available(names, MOST_KERNELS);
+    for (size_t i = 0; i < count && i < MOST_KERNELS; i++) {
         if (i) tl_buffer_append_byte(out, ',');
         tl_json_append_string(out, names[i], strlen(names[i]));
     }

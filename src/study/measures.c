@@ -189,7 +189,7 @@ bool tl_measure_examples(tl_store *store, int64_t cell, tl_error *error) {
         good = set_counts(store, cell, &t, error) &&
                set_times(store, cell, "forward", t.forward, t.n_forward, error) &&
                set_times(store, cell, "total", t.total, t.n_total, error);
-        good = tl_store_commit(store, good ? error : NULL) && good;
+        good = tl_store_end(store, good, error);
     }
     free(t.forward);
     free(t.total);

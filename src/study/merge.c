@@ -148,7 +148,7 @@ bool tl_store_merge(tl_store *into, tl_store *from, tl_merged *merged, tl_error 
         good = tl_store_each_device(from, merge_device, m, error) && !m->failed &&
                tl_store_each_cell(from, merge_cell, m, error) && !m->failed &&
                tl_store_each_fact(from, merge_fact, m, error) && !m->failed;
-        good = tl_store_commit(into, good ? error : NULL) && good;
+        good = tl_store_end(into, good, error);
     }
     good = good && tl_store_each_cell(into, measure_cell, m, error) && !m->failed;
     free(m);

@@ -107,7 +107,7 @@ bool tl_record_worker_measures(tl_running_group *run, int at, const cJSON *measu
     if (!tl_store_begin(store, error)) return false;
     setter s = {store, run->group->cells[at].id, error, true};
     set_worker_measures(&s, measures);
-    return tl_store_commit(store, s.good ? error : NULL) && s.good;
+    return tl_store_end(store, s.good, error);
 }
 
 static void set_memory(setter *s, const tl_running_group *run, const tl_guard_outcome *outcome) {
@@ -188,7 +188,7 @@ static bool record_measures(tl_running_group *run, int at, const tl_guard_outcom
         set_energy(&s, run);
         set_heat(&s, run);
     }
-    return tl_store_commit(store, s.good ? error : NULL) && s.good;
+    return tl_store_end(store, s.good, error);
 }
 
 bool tl_record_outcome(tl_running_group *run, const tl_guard_outcome *outcome, tl_error *error) {

@@ -179,9 +179,9 @@ bool tl_store_begin(tl_store *store, tl_error *error) {
     return true;
 }
 
-bool tl_store_commit(tl_store *store, tl_error *error) {
+bool tl_store_end(tl_store *store, bool keep, tl_error *error) {
     store->transaction = false;
-    return end(store, true, error);
+    return end(store, keep, error);
 }
 
 bool tl_store_flush(tl_store *store, tl_error *error) {

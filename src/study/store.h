@@ -101,9 +101,10 @@ bool tl_store_set_planned(tl_store *store, int64_t cell, int64_t examples, tl_er
 bool tl_store_add_example(tl_store *store, int64_t cell, const tl_example *example,
                           tl_error *error);
 
-/* Several writes as one transaction (merging); they nest no deeper than one. */
+/* Several writes as one transaction; they nest no deeper than one. `keep` false takes all of them
+ * back; `error` is then left as it is. Returns whether they were kept. */
 bool tl_store_begin(tl_store *store, tl_error *error);
-bool tl_store_commit(tl_store *store, tl_error *error);
+bool tl_store_end(tl_store *store, bool keep, tl_error *error);
 
 /* Syncs what was written to the disk. */
 bool tl_store_flush(tl_store *store, tl_error *error);

@@ -193,7 +193,7 @@ void run_fixture_write(const char *directory, const run_fixture *fixture) {
             write_cell(store, device, fixture, model, task, TL_PROTOCOL_STUDY);
             if (fixture->loglikelihood)
                 write_cell(store, device, fixture, model, task, TL_PROTOCOL_LOGLIKELIHOOD);
-            assert_ok(tl_store_commit(store, &error), error);
+            assert_ok(tl_store_end(store, true, &error), error);
         }
     }
     tl_store_close(store);

@@ -274,7 +274,7 @@ static void write_like_published(const char *directory, int correct) {
     assert_ok(tl_store_begin(store, &error), error);
     for (int i = 0; i < 570; i++)
         run_fixture_answer(store, cell, STUDY, i, 4, 1, i < correct, 0.01, "x");
-    assert_ok(tl_store_commit(store, &error), error);
+    assert_ok(tl_store_end(store, true, &error), error);
     finish(store, cell, 477.75, 0.25);
     tl_store_close(store);
 }
