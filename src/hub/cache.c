@@ -2,6 +2,7 @@
 #include "hub/cache.h"
 
 #include "hub/hub.h"
+#include "hub/select.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -352,65 +353,6 @@ bool tl_hub_model_directory(const char *model, char *path, size_t size, tl_error
 
 /* ---- splits of datasets
  * ------------------------------------------------------------------------------------------- */
-
-/* The directory part of a split's Parquet file ("" at the top), when `path` is one. */
-static bool split_directory(const char *path, const char *split, char *directory, size_t size) {
-    size_t length = strlen(split);
-    const char *base = tl_path_base(path);
-    if (!ends_with(base, ".parquet")) return false;
-    size_t stem = strlen(base) - strlen(".parquet");
-    const char *end = base;
-    if (strncmp(base, split, length) == 0 &&
-        (base[length] == '-' || base + length == base + stem)) {
-        int total, shard, used = 0;
-        if (base[length] == '-' &&
-            (sscanf(base + length, "-%d-of-%d%n", &shard, &total, &used) != 2 || shard >= total))
-            return false;
-    } else if (strspn(base, "0123456789") == stem && stem > 0) {
-        /* DIR/split/0000.parquet */
-        if ((size_t)(base - path) < length + 1) return false;
-        end = base - length - 1;
-        if (strncmp(end, split, length) != 0 || (end > path && end[-1] != '/')) return false;
-    } else {
-        return false;
-    }
-    size_t used = end > path ? (size_t)(end - path) - 1 : 0;
-    if (used >= size) return false;
-    memcpy(directory, path, used);
-    directory[used] = 0;
-    return true;
-}
-
-int tl_dataset_pick(const tl_names *names, const char *config, const char *split, int *picked) {
-    static const char *const usual[] = {"data", "default", "plain_text", ""};
-    char directory[PATH_MAX], chosen[PATH_MAX] = "";
-    if (config && strcmp(config, "default") == 0) config = NULL;
-    int best = INT_MAX, tied = 0; /* rank of the chosen directory; how many share it */
-    for (int i = 0; i < names->count; i++) {
-        if (!split_directory(names->items[i], split, directory, sizeof directory)) continue;
-        int rank = INT_MAX - 1;
-        if (config) {
-            if (strcmp(directory, config) != 0) continue;
-            rank = 0;
-        }
-        for (int u = 0; !config && u < (int)(sizeof usual / sizeof *usual); u++)
-            if (strcmp(directory, usual[u]) == 0) rank = u;
-        if (rank < best) {
-            best = rank;
-            tied = 0;
-            strcpy(chosen, directory);
-        } else if (rank == best && strcmp(directory, chosen) != 0) {
-            tied = 1;
-        }
-    }
-    if (best == INT_MAX || tied) return 0;
-    int count = 0;
-    for (int i = 0; i < names->count; i++)
-        if (split_directory(names->items[i], split, directory, sizeof directory) &&
-            strcmp(directory, chosen) == 0)
-            picked[count++] = i;
-    return count;
-}
 
 static bool pick_from_snapshot(const char *snapshot, const char *config, const char *split,
                                char *path, size_t size, tl_error *error) {

@@ -69,11 +69,4 @@ bool tl_names_add(tl_names *names, const char *text);
 void tl_names_free(tl_names *names);
 bool tl_cache_list(const char *snapshot, tl_names *names, tl_error *error);
 
-/* Which of `names` (paths in a dataset repository) are the Parquet files of a split, in the order
- * of their shards. Knows DIR/split-00000-of-00001[-hash].parquet, DIR/split/0000.parquet and
- * split.parquet; DIR must be the config where one is given, else "data", "default", "plain_text"
- * or the only one that has the split. Indices go to `picked` (room for names->count); returns how
- * many, 0 when none. */
-int tl_dataset_pick(const tl_names *names, const char *config, const char *split, int *picked);
-
 #endif

@@ -2,8 +2,8 @@
 
 #include "hub/fetch.h"
 #include "hub/hub.h"
+#include "hub/select.h"
 
-#include <fnmatch.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,97 +148,38 @@ static bool add_file(tl_pull *pull, const planned *at, const tl_remote_file *rem
     return true;
 }
 
-static bool in_tree(const tl_remote_tree *tree, const char *path) {
-    for (int i = 0; i < tree->count; i++)
-        if (strcmp(tree->files[i].path, path) == 0) return true;
-    return false;
+/* The paths of a tree, borrowed, and room for a choice among them. */
+typedef struct choice {
+    tl_names names;
+    int *picked;
+} choice;
+
+static bool start_choice(choice *c, const tl_remote_tree *tree, tl_error *error) {
+    size_t count = (size_t)tree->count + 1;
+    *c = (choice){.names = {calloc(count, sizeof(char *)), tree->count},
+                  .picked = calloc(count, sizeof *c->picked)};
+    for (int i = 0; c->names.items && i < tree->count; i++)
+        c->names.items[i] = tree->files[i].path;
+    return (c->names.items && c->picked) || tl_fail_memory(error, count, "a list of files");
 }
 
-static int count_matches(const tl_remote_tree *tree, const char *pattern) {
-    int count = 0;
-    for (int i = 0; i < tree->count; i++)
-        count += fnmatch(pattern, tree->files[i].path, FNM_PATHNAME) == 0;
-    return count;
-}
-
-/* What a run reads beside the weights. */
-static const char *const small_files[] = {
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "chat_template.jinja",
-};
-
-/* Ways to store weights, best first: the file that tells, and the further ones it stands for. */
-static const struct {
-    const char *mark, *more;
-} weight_files[] = {
-    {"model.safetensors", NULL},
-    {"model.safetensors.index.json", "model-*-of-*.safetensors"},
-    {"pytorch_model.bin", NULL},
-    {"pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"},
-};
-
-/* Fills `patterns` with those of the weights that the repository has; 0 after an error. */
-static int choose_weights(const planned *at, const char *patterns[2], tl_error *error) {
-    const tl_remote_tree *tree = &at->tree;
-    for (size_t i = 0; i < sizeof weight_files / sizeof *weight_files; i++) {
-        if (!in_tree(tree, weight_files[i].mark)) continue;
-        patterns[0] = weight_files[i].mark;
-        patterns[1] = weight_files[i].more;
-        return weight_files[i].more ? 2 : 1;
-    }
-    int ggufs = count_matches(tree, "*.gguf");
-    if (ggufs == 1) {
-        patterns[0] = "*.gguf";
-        return 1;
-    }
-    if (ggufs > 1)
-        tl_fail(error, TL_ERROR_USAGE, "%s: has %d .gguf files: choose one with --file",
-                at->public.repo.id, ggufs);
-    else
-        tl_fail(error, TL_ERROR_UNSUPPORTED,
-                "%s: no weights that can be read (model.safetensors, pytorch_model.bin, .gguf)",
-                at->public.repo.id);
-    return 0;
-}
-
-/* Is the file one of those that a run reads, or does it match a pattern? */
-static bool is_wanted(const char *path, const char *const *patterns, int n_patterns) {
-    for (size_t i = 0; i < sizeof small_files / sizeof *small_files; i++)
-        if (strcmp(path, small_files[i]) == 0) return true;
-    for (int i = 0; i < n_patterns; i++)
-        if (fnmatch(patterns[i], path, FNM_PATHNAME) == 0) return true;
-    return false;
+static void end_choice(choice *c) {
+    free(c->names.items);
+    free(c->picked);
 }
 
 static bool plan_model(tl_pull *pull, planned *at, const char *const *patterns, int n_patterns,
                        tl_error *error) {
-    const char *chosen[2];
-    if (!look_up(pull, at, error)) return false;
-    for (int i = 0; i < n_patterns; i++)
-        if (count_matches(&at->tree, patterns[i]) == 0)
-            return tl_fail(error, TL_ERROR_USAGE, "%s: no file matches '%s'", at->public.repo.id,
-                           patterns[i]);
-    if (n_patterns == 0) {
-        n_patterns = choose_weights(at, chosen, error);
-        patterns = chosen;
-        if (n_patterns == 0) return false;
-    }
-    for (int i = 0; i < at->tree.count; i++) {
-        const tl_remote_file *file = &at->tree.files[i];
-        if (is_wanted(file->path, patterns, n_patterns) && !add_file(pull, at, file, error))
-            return false;
-    }
-    return true;
+    choice c = {0};
+    bool good = look_up(pull, at, error) && start_choice(&c, &at->tree, error);
+    int count =
+        good ? tl_model_pick(&c.names, at->public.repo.id, patterns, n_patterns, c.picked, error)
+             : 0;
+    good = count > 0;
+    for (int i = 0; good && i < count; i++)
+        good = add_file(pull, at, &at->tree.files[c.picked[i]], error);
+    end_choice(&c);
+    return good;
 }
 
 /* Notes a repository that is in the cache already, in place of asking the hub. */
@@ -280,22 +221,16 @@ bool tl_pull_add_model(tl_pull *pull, const char *model, const char *const *patt
 static bool plan_splits(tl_pull *pull, const planned *at, const char *config,
                         const char *const *splits, int n_splits, const char **missing,
                         tl_error *error) {
-    tl_names names = {.count = at->tree.count};
-    names.items = calloc((size_t)names.count + 1, sizeof *names.items);
-    int *picked = calloc((size_t)names.count + 1, sizeof *picked);
-    bool good = names.items && picked;
-    if (!good) tl_fail_memory(error, (size_t)names.count, "a list of files");
-    for (int i = 0; good && i < names.count; i++)
-        names.items[i] = at->tree.files[i].path;
+    choice c;
+    bool good = start_choice(&c, &at->tree, error);
     *missing = NULL;
     for (int s = 0; good && !*missing && s < n_splits; s++) {
-        int count = tl_dataset_pick(&names, config, splits[s], picked);
+        int count = tl_dataset_pick(&c.names, config, splits[s], c.picked);
         if (count == 0) *missing = splits[s];
         for (int i = 0; good && i < count; i++)
-            good = add_file(pull, at, &at->tree.files[picked[i]], error);
+            good = add_file(pull, at, &at->tree.files[c.picked[i]], error);
     }
-    free(names.items);
-    free(picked);
+    end_choice(&c);
     return good;
 }
 

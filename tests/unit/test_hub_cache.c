@@ -1,6 +1,7 @@
 /* Names of repositories, the registry and the lists, and finding snapshots in the cache. */
 #include "hub/cache.h"
 #include "hub/hub.h"
+#include "hub/select.h"
 #include "support/support.h"
 
 #include <stdio.h>
