@@ -1,48 +1,35 @@
 /* tinyllm pull: models and the tasks' datasets from the hub into the Hugging Face cache. */
-#include "cli/cli.h"
-#include "hub/hub.h"
+#include "cli/hub_arguments.h"
 #include "hub/pull.h"
-#include "task/task.h"
 
-#include <dirent.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number) {
-    (void)number;
-    interrupted = 1;
-}
-
 static bool is_interrupted(void *context) {
     (void)context;
-    return interrupted != 0;
+    return cli_interrupted();
 }
 
 /* The command's state while it gathers what to fetch. */
 typedef struct job {
     const cli_command *command;
     tl_pull *pull;
-    cli_list patterns, splits;
-    const char *config;
+    cli_list patterns;
     int failures; /* arguments that could not be planned */
     bool wrong_usage;
 } job;
 
-static void report(job *j, const tl_error *error) {
+static void add_failed(void *context, const tl_error *error) {
+    job *j = context;
     fprintf(stderr, "tinyllm pull: %s\n", error->message);
     j->failures++;
     j->wrong_usage |= error->code == TL_ERROR_USAGE;
 }
 
-/* ---- what to fetch
- * ------------------------------------------------------------------------------------------- */
-
-static void add_model(job *j, const char *model) {
+static void add_model(void *context, const char *model) {
+    job *j = context;
     tl_error error = {0};
     if (tl_dir_exists(model)) {
         fprintf(stderr, "%s: a directory, nothing to fetch\n", model);
@@ -50,128 +37,15 @@ static void add_model(job *j, const char *model) {
     }
     if (!tl_pull_add_model(j->pull, model, (const char *const *)j->patterns.items,
                            j->patterns.count, &error))
-        report(j, &error);
+        add_failed(j, &error);
 }
 
-/* "org/name[@revision]" with --config and --split. */
-static void add_dataset(job *j, const char *name) {
-    static const char *const usual[] = {"validation"};
+static void add_dataset(void *context, const char *dataset, const char *config,
+                        const char *revision, const char *const *splits, int n_splits) {
+    job *j = context;
     tl_error error = {0};
-    tl_repo repo;
-    bool chosen = j->splits.count > 0;
-    if (!tl_repo_parse(TL_REPO_DATASET, name, &repo, &error) ||
-        !tl_pull_add_dataset(j->pull, repo.id, j->config,
-                             strcmp(repo.revision, "main") == 0 ? NULL : repo.revision,
-                             chosen ? (const char *const *)j->splits.items : usual,
-                             chosen ? j->splits.count : 1, &error))
-        report(j, &error);
-}
-
-/* A dataset that a task's protocols read, with all the splits they read of it. */
-typedef struct wanted {
-    const tl_task_source *source;
-    const char *splits[2 * TL_PROTOCOL_COUNT];
-    int count;
-} wanted;
-
-static bool same_text(const char *a, const char *b) {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_source(const tl_task_source *a, const tl_task_source *b) {
-    return same_text(a->dataset, b->dataset) && same_text(a->config, b->config) &&
-           same_text(a->revision, b->revision);
-}
-
-static void want_split(wanted *list, int *count, const tl_task_source *source, const char *split) {
-    int i = 0;
-    while (i < *count && !same_source(list[i].source, source))
-        i++;
-    if (i == *count) list[(*count)++] = (wanted){.source = source};
-    for (int s = 0; s < list[i].count; s++)
-        if (strcmp(list[i].splits[s], split) == 0) return;
-    list[i].splits[list[i].count++] = split;
-}
-
-static void add_task(job *j, const char *name) {
-    tl_error error = {0};
-    tl_task *task = tl_task_open(name, &error);
-    if (!task) {
-        report(j, &error);
-        return;
-    }
-    wanted list[TL_PROTOCOL_COUNT];
-    int count = 0;
-    for (int p = 0; p < TL_PROTOCOL_COUNT; p++) {
-        if (!tl_task_has_protocol(task, (tl_protocol)p)) continue;
-        const tl_task_source *source = tl_task_dataset(task, (tl_protocol)p);
-        const char *shots = tl_task_fewshot_split(task, (tl_protocol)p);
-        if (!source || !source->dataset) continue;
-        want_split(list, &count, source, tl_task_split(task, (tl_protocol)p));
-        if (shots) want_split(list, &count, source, shots);
-    }
-    if (count == 0)
-        fprintf(stderr, "%s: its rows come with it, nothing to fetch\n", tl_task_name(task));
-    for (int i = 0; i < count; i++)
-        if (!tl_pull_add_dataset(j->pull, list[i].source->dataset, list[i].source->config,
-                                 list[i].source->revision, list[i].splits, list[i].count, &error)) {
-            tl_fail_within(&error, "task %s", tl_task_name(task));
-            report(j, &error);
-        }
-    tl_task_free(task);
-}
-
-/* Is it the name or the file of a task? */
-static bool names_task(const char *argument) {
-    char data[PATH_MAX], path[PATH_MAX];
-    size_t length = strlen(argument);
-    if (length > 5 && strcmp(argument + length - 5, ".yaml") == 0) return true;
-    return !strchr(argument, '/') && tl_data_dir(data, sizeof data, NULL) &&
-           tl_put_path(path, sizeof path, NULL, "%s/tasks/%s.yaml", data, argument) &&
-           tl_file_exists(path);
-}
-
-static int is_yaml(const struct dirent *entry) {
-    const char *dot = strrchr(entry->d_name, '.');
-    return dot && strcmp(dot, ".yaml") == 0;
-}
-
-static void add_all_tasks(job *j) {
-    char data[PATH_MAX], path[PATH_MAX];
-    tl_error error = {0};
-    struct dirent **entries;
-    if (!tl_data_dir(data, sizeof data, &error) ||
-        !tl_put_path(path, sizeof path, &error, "%s/tasks", data)) {
-        report(j, &error);
-        return;
-    }
-    int count = scandir(path, &entries, is_yaml, alphasort);
-    for (int i = 0; i < count; i++) {
-        *strrchr(entries[i]->d_name, '.') = 0;
-        if (!interrupted) add_task(j, entries[i]->d_name);
-        free(entries[i]);
-    }
-    if (count >= 0) free(entries);
-}
-
-static void add_argument(job *j, const char *argument) {
-    if (strcmp(argument, "@tasks") == 0) {
-        add_all_tasks(j);
-    } else if (strncmp(argument, "datasets/", 9) == 0) {
-        add_dataset(j, argument + 9);
-    } else if (names_task(argument)) {
-        add_task(j, argument);
-    } else {
-        char **models = NULL;
-        int count = 0;
-        tl_error error = {0};
-        if (!tl_hub_expand(argument, &models, &count, &error)) report(j, &error);
-        for (int i = 0; i < count; i++) {
-            if (!interrupted) add_model(j, models[i]);
-            free(models[i]);
-        }
-        free(models);
-    }
+    if (!tl_pull_add_dataset(j->pull, dataset, config, revision, splits, n_splits, &error))
+        add_failed(j, &error);
 }
 
 /* ---- what is shown
@@ -352,14 +226,14 @@ static bool any_file_failed(const tl_pull *pull) {
 
 static int finish(job *j, bool dry_run, bool json) {
     tl_error error = {0};
-    if (interrupted) {
+    if (cli_interrupted()) {
         tl_fail(&error, TL_ERROR_INTERRUPTED, "stopped before anything was fetched");
         return cli_fail(j->command, &error);
     }
     if (tl_pull_repo_count(j->pull) > 0) print_plan(j->pull);
     bool good = fetch(j, dry_run, &error);
     print_results(j->pull, json);
-    if (interrupted) {
+    if (cli_interrupted()) {
         tl_fail(&error, TL_ERROR_INTERRUPTED,
                 "stopped; the same command takes up the download where it is");
         return cli_fail(j->command, &error);
@@ -372,12 +246,14 @@ static int finish(job *j, bool dry_run, bool json) {
 static int run(const cli_command *command, int argc, char **argv) {
     int64_t jobs = 4, tries = 5;
     bool dry_run = false, json = false;
+    const char *config = NULL;
+    cli_list splits = {0};
     job j = {.command = command};
     const cli_option options[] = {
         {"file", 0, CLI_LIST, &j.patterns, "PATTERN",
          "these files in place of the weights (repeatable)"},
-        {"config", 0, CLI_STRING, &j.config, "NAME", "of datasets/ORG/NAME"},
-        {"split", 0, CLI_LIST, &j.splits, "NAME", "of datasets/ORG/NAME (default validation)"},
+        {"config", 0, CLI_STRING, &config, "NAME", "of datasets/ORG/NAME"},
+        {"split", 0, CLI_LIST, &splits, "NAME", "of datasets/ORG/NAME (default validation)"},
         {"jobs", 'j', CLI_INT, &jobs, "N", "files at a time (default 4)", 1, 32},
         {"retries", 0, CLI_INT, &tries, "N", "further tries after a failure (default 5)", 0, 1000},
         {"dry-run", 'n', CLI_FLAG, &dry_run, NULL, "show what would be fetched"},
@@ -387,9 +263,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     int operands, status;
     if (!cli_parse(command, options, argc, argv, &operands, &status)) return status;
     if (operands == 0) return cli_usage(command, "what to pull? a model, a task, @study or @tasks");
-    const struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    cli_catch_interrupts();
     const tl_pull_options pull_options = {
         .jobs = (int)jobs,
         .tries = (int)tries,
@@ -398,12 +272,14 @@ static int run(const cli_command *command, int argc, char **argv) {
     };
     tl_error error = {0};
     j.pull = tl_pull_new(&pull_options, &error);
-    for (int i = 0; j.pull && i < operands && !interrupted; i++)
-        add_argument(&j, argv[i]);
+    const cli_hub_visitor visitor = {&j,          config,     &splits,        add_model,
+                                     add_dataset, add_failed, cli_interrupted};
+    for (int i = 0; j.pull && i < operands && !cli_interrupted(); i++)
+        cli_hub_visit(argv[i], &visitor);
     status = j.pull ? finish(&j, dry_run, json) : cli_fail(command, &error);
     tl_pull_free(j.pull);
     cli_list_free(&j.patterns);
-    cli_list_free(&j.splits);
+    cli_list_free(&splits);
     return status;
 }
 

@@ -11,6 +11,8 @@ extern const cli_command cmd_logits;
 extern const cli_command cmd_quantize;
 extern const cli_command cmd_score;
 extern const cli_command cmd_pull;
+extern const cli_command cmd_pack;
+extern const cli_command cmd_unpack;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_report;
 extern const cli_command cmd_export;
@@ -33,6 +35,8 @@ const cli_command *const cli_commands[] = {
     &cmd_quantize,
     &cmd_score,
     &cmd_pull,
+    &cmd_pack,
+    &cmd_unpack,
     &cmd_compare,
     &cmd_report,
     &cmd_export,

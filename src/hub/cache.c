@@ -382,7 +382,7 @@ bool tl_hub_dataset_file(const char *dataset, const char *config, const char *re
         return tl_fail(error, TL_ERROR_USAGE, "%s: '%s' cannot be a revision", dataset, revision);
     if (!tl_hf_cache(cache, sizeof cache, error)) return false;
     /* What the task pins, then the hub's own conversion (for datasets that are scripts). */
-    const char *const revisions[] = {revision ? revision : repo.revision, "refs/convert/parquet"};
+    const char *const revisions[] = {revision ? revision : "main", "refs/convert/parquet"};
     tl_error first = {0};
     for (size_t i = 0; i < sizeof revisions / sizeof *revisions; i++) {
         tl_error *problem = i == 0 ? &first : NULL;

@@ -367,3 +367,26 @@ bool tl_fetch_link(const char *directory, const char *commit, const tl_remote_fi
         return true;
     return tl_fail_errno(error, "%s: cannot link it to its blob", path);
 }
+
+void tl_cache_tag(const char *cache) {
+    static const char tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
+                              "# This directory is a cache of the Hugging Face hub.\n"
+                              "# For information about cache directory tags, see:\n"
+                              "#\thttps://bford.info/cachedir/\n";
+    char path[PATH_MAX];
+    if (tl_put_path(path, sizeof path, NULL, "%s/CACHEDIR.TAG", cache) && !tl_file_exists(path))
+        tl_file_write(path, tag, sizeof tag - 1, NULL);
+}
+
+bool tl_fetch_ref(const char *directory, const tl_repo *repo, const char *commit, tl_error *error) {
+    char below[PATH_MAX], path[PATH_MAX];
+    if (tl_is_commit(repo->revision)) return true;
+    if (!tl_put_path(below, sizeof below, error, "refs/%s", repo->revision) ||
+        !tl_put_path(path, sizeof path, error, "%s/%s", directory, below))
+        return false;
+    char *old = tl_file_read(path, TL_COMMIT_SIZE, NULL, NULL);
+    bool same = old && strcmp(old, commit) == 0;
+    free(old);
+    return same || (tl_make_folders(directory, below, error) &&
+                    tl_file_write(path, commit, strlen(commit), error));
+}

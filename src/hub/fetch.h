@@ -34,6 +34,13 @@ uint64_t tl_fetch_present(const char *directory, const char *commit, const tl_re
 bool tl_fetch_link(const char *directory, const char *commit, const tl_remote_file *file,
                    tl_error *error);
 
+/* Points the revision, unless it is a commit itself, to the commit: refs/REVISION. */
+bool tl_fetch_ref(const char *directory, const tl_repo *repo, const char *commit, tl_error *error);
+
+/* Marks the cache so that backups may skip it, as huggingface_hub does
+ * (https://bford.info/cachedir/). The cache's directory must be there. */
+void tl_cache_tag(const char *cache);
+
 /* Creates the folder of `path` (relative, safe) below `root`; refuses to go through links, which
  * could lead out of the cache. */
 bool tl_make_folders(const char *root, const char *path, tl_error *error);

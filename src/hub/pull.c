@@ -377,32 +377,6 @@ static bool run_workers(tl_pull *pull, tl_pull_tick *tick, void *context, tl_err
     return true;
 }
 
-/* huggingface_hub marks its cache so that backups may skip it (https://bford.info/cachedir/). */
-static void tag_cache(const char *cache) {
-    static const char tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
-                              "# This directory is a cache of the Hugging Face hub.\n"
-                              "# For information about cache directory tags, see:\n"
-                              "#\thttps://bford.info/cachedir/\n";
-    char path[PATH_MAX];
-    if (tl_put_path(path, sizeof path, NULL, "%s/CACHEDIR.TAG", cache) && !tl_file_exists(path))
-        tl_file_write(path, tag, sizeof tag - 1, NULL);
-}
-
-/* Points the branch or tag to the commit, unless it does already. */
-static bool write_ref(const planned *at, tl_error *error) {
-    const tl_repo *repo = &at->public.repo;
-    char below[PATH_MAX], path[PATH_MAX];
-    if (tl_is_commit(repo->revision)) return true;
-    if (!tl_put_path(below, sizeof below, error, "refs/%s", repo->revision) ||
-        !tl_put_path(path, sizeof path, error, "%s/%s", at->directory, below))
-        return false;
-    char *old = tl_file_read(path, TL_COMMIT_SIZE, NULL, NULL);
-    bool same = old && strcmp(old, at->public.commit) == 0;
-    free(old);
-    return same || (tl_make_folders(at->directory, below, error) &&
-                    tl_file_write(path, at->public.commit, strlen(at->public.commit), error));
-}
-
 static bool finish_repo(tl_pull *pull, int index, tl_error *error) {
     planned *at = pull->repos[index];
     if (at->public.local) return true;
@@ -415,14 +389,14 @@ static bool finish_repo(tl_pull *pull, int index, tl_error *error) {
     bool is_model = at->public.repo.kind == TL_REPO_MODEL;
     if (is_model && !tl_cache_check_model(at->public.snapshot, &at->public.repo, error))
         return false;
-    at->public.good = write_ref(at, error);
+    at->public.good = tl_fetch_ref(at->directory, &at->public.repo, at->public.commit, error);
     return at->public.good;
 }
 
 bool tl_pull_run(tl_pull *pull, tl_pull_tick *tick, void *context, tl_error *error) {
     if (pull->n_files > 0) {
         if (!tl_dir_create(pull->settings.cache, error)) return false;
-        tag_cache(pull->settings.cache);
+        tl_cache_tag(pull->settings.cache);
     }
     if (!run_workers(pull, tick, context, error)) return false;
     bool good = true;
