@@ -2,7 +2,7 @@
 set(generated ${CMAKE_CURRENT_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${generated})
 
-find_file(TINYLLM_CHART_JS chart.min.js PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist
+find_file(TINYLLM_CHART_JS NAMES chart.umd.js chart.min.js Chart.min.js PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist
           NO_DEFAULT_PATH DOC "Chart.js 3 or later, inlined into the page")
 if(NOT TINYLLM_CHART_JS)
   message(FATAL_ERROR "Chart.js was not found: install libjs-chart.js, or set TINYLLM_CHART_JS to its chart.min.js")

@@ -128,18 +128,25 @@ bool tl_compare(tl_results *results, tl_comparisons *comparisons, tl_error *erro
     tl_side *sides;
     int count;
     if (!find_sides(results, &sides, &count, error)) return false;
+    int devices = 0; /* of the first run */
+    while (devices < count && sides[devices].run == sides[0].run)
+        devices++;
+    bool one_run = devices == count;
     if (count < 2)
         return tl_fail(error, TL_ERROR_USAGE, "nothing to compare: %s; name a second run, or study",
                        count ? "only one run has cells" : "no run has cells");
-    comparisons->count = count - 1;
-    comparisons->items = tl_arena_alloc(results->arena, (size_t)count, sizeof *comparisons->items,
-                                        "comparisons", error);
+    int bases = one_run ? 1 : devices;
+    size_t most = (size_t)count * (size_t)bases;
+    comparisons->items =
+        tl_arena_alloc(results->arena, most, sizeof *comparisons->items, "comparisons", error);
     if (!comparisons->items) return false;
-    for (int i = 1; i < count; i++) {
-        tl_comparison *item = &comparisons->items[i - 1];
-        item->base = sides[0];
-        item->other = sides[i];
-        if (!compare_sides(results, item, error)) return false;
+    for (int i = bases; i < count; i++) {
+        for (int k = 0; k < bases; k++) {
+            tl_comparison *item = &comparisons->items[comparisons->count++];
+            item->base = sides[k];
+            item->other = sides[i];
+            if (!compare_sides(results, item, error)) return false;
+        }
     }
     return true;
 }

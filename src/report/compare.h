@@ -1,4 +1,5 @@
-/* compare: runs side by side. The first side is the base; every other is held against it. */
+/* compare: runs side by side. The first run is the base: every other is held against it, on each
+ * device that the base has been run on. */
 #ifndef TL_REPORT_COMPARE_H
 #define TL_REPORT_COMPARE_H
 
@@ -40,7 +41,8 @@ typedef struct tl_comparisons {
     int count;
 } tl_comparisons;
 
-/* Pairs everything; in the arena of `results`. Fails when there is but one side. */
+/* Pairs everything; in the arena of `results`. One run alone: its other devices against the first.
+ * Fails when there is but one side. */
 bool tl_compare(tl_results *results, tl_comparisons *comparisons, tl_error *error);
 
 /* Appends in "md", "csv" or "json"; with the first `examples` differing examples of each pair. */
