@@ -6,3 +6,7 @@ foreach(name report live)
            ${CMAKE_CURRENT_SOURCE_DIR}/browser/${name}.mjs $<TARGET_FILE:tinyllm_cli> $<TARGET_FILE:make_run>)
   set_tests_properties(browser/${name} PROPERTIES LABELS browser TIMEOUT 600 SKIP_RETURN_CODE 77)
 endforeach()
+
+# A sweep as an array of a real Slurm on loopback. Skipped (77) without Slurm, or not as root.
+add_test(NAME extra/slurm COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/extra/slurm.sh $<TARGET_FILE:tinyllm_cli>)
+set_tests_properties(extra/slurm PROPERTIES LABELS extra TIMEOUT 300 SKIP_RETURN_CODE 77)

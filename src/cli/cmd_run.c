@@ -5,7 +5,9 @@
 #include "cli/quantities.h"
 #include "report/report.h"
 #include "study/device.h"
+#include "study/slurm.h"
 
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,7 +23,7 @@ typedef struct run_options {
     const char *memory_limit, *time_limit, *stall_limit, *root;
     double cooldown;
     int64_t threads, limit, shots;
-    bool fast, shots_first, batched, latency;
+    bool fast, shots_first, batched, latency, slurm;
 } run_options;
 
 /* ---- signals ---- */
@@ -239,25 +241,73 @@ static int run_plan(const cli_command *command, const run_options *o, tl_plan *p
     return result.unreadable > 0 && result.unreadable == result.done + result.failed ? 1 : 0;
 }
 
+/* The plan, or NULL after telling every problem. */
+static tl_plan *make_plan(const cli_command *command, const tl_plan_options *options) {
+    tl_error error = {0};
+    tl_buffer problems = {0};
+    tl_plan *plan = tl_plan_new(options, &problems, &error);
+    if (!plan && problems.length == 0) cli_fail(command, &error);
+    char *rest = plan ? NULL : problems.data;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;)
+        fprintf(stderr, "tinyllm run: %s\n", line);
+    tl_buffer_free(&problems);
+    return plan;
+}
+
 static int plan_and_run(const cli_command *command, const run_options *o,
                         const tl_plan_options *plan_options, tl_sweep_options *options,
                         const char *command_line) {
-    tl_error error = {0};
-    tl_buffer problems = {0};
-    tl_plan *plan = tl_plan_new(plan_options, &problems, &error);
-    int status = 1;
-    if (plan) {
-        status = run_plan(command, o, plan, options, command_line);
-    } else if (problems.length > 0) {
-        char *rest = problems.data;
-        for (char *line; (line = strsep(&rest, "\n")) && *line;)
-            fprintf(stderr, "tinyllm run: %s\n", line);
-    } else {
-        status = cli_fail(command, &error);
-    }
+    tl_plan *plan = make_plan(command, plan_options);
+    int status = plan ? run_plan(command, o, plan, options, command_line) : 1;
     tl_plan_free(plan);
-    tl_buffer_free(&problems);
     return status;
+}
+
+/* ---- for a cluster ---- */
+
+/* Options that each task of the array has of its own, and the word that asked for the script. */
+static bool is_per_task(const char *argument, bool *takes_next) {
+    static const char *const names[] = {"--output", "--shard", "-o"};
+    *takes_next = false;
+    if (strcmp(argument, "--slurm") == 0) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(argument, names[i], length) != 0) continue;
+        bool is_long = argument[1] == '-';
+        *takes_next = argument[length] == 0;
+        if (*takes_next || !is_long || argument[length] == '=') return true;
+    }
+    return false;
+}
+
+/* Prints the script, after looking at every model and task as a run would. `words` is the command
+ * line as it was given. */
+static int print_slurm(const cli_command *command, const run_options *o,
+                       tl_plan_options *plan_options, char **words, int count) {
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return cli_usage(command, "/proc/self/exe cannot be read");
+    program[length] = 0;
+    int tasks = plan_options->shards, kept = 0;
+    plan_options->shard = plan_options->shards = 0;
+    tl_plan *plan = make_plan(command, plan_options);
+    if (!plan) return 1;
+    if (tasks == 0) tasks = plan->model_count;
+    tl_plan_free(plan);
+    bool takes_next;
+    for (int i = 0; i < count; i++) {
+        if (is_per_task(words[i], &takes_next))
+            i += takes_next;
+        else
+            words[kept++] = words[i];
+    }
+    tl_slurm_job job = {program,        (const char *const *)words, kept, o->output, tasks,
+                        (int)o->threads};
+    tl_buffer script = {0};
+    tl_slurm_script(&job, &script);
+    fputs(tl_buffer_string(&script), stdout);
+    tl_buffer_free(&script);
+    return 0;
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
@@ -292,6 +342,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         {"cooldown", 0, CLI_DOUBLE, &o.cooldown, "°C", "wait before each cell until this cool"},
         {"order", 0, CLI_STRING, &o.order, "ORDER", "by-model (default) or interleaved"},
         {"shard", 0, CLI_STRING, &o.shard, "i/n", "this machine's share of the cells"},
+        {"slurm", 0, CLI_FLAG, &o.slurm, NULL,
+         "print an sbatch script instead: a task for each model (--shard 1/N: N tasks)"},
         {"sysroot", 0, CLI_STRING, &o.root, "DIR", "read /proc and /sys below DIR (tests)"},
         {0},
     };
@@ -300,13 +352,18 @@ static int run(const cli_command *command, int argc, char **argv) {
     int operands = 0, status = 0;
     tl_plan_options plan;
     tl_sweep_options sweep;
-    if (cli_parse(command, table, argc, argv, &operands, &status)) {
+    char **words = calloc((size_t)argc + 1, sizeof *words); /* parsing moves them about */
+    if (words) memcpy(words, argv, (size_t)argc * sizeof *words);
+    if (words && cli_parse(command, table, argc, argv, &operands, &status)) {
         if (operands > 0) status = cli_usage(command, "unexpected argument '%s'", argv[0]);
         if (status == 0) status = parse_plan(command, &o, &plan);
         if (status == 0) status = parse_sweep(command, &o, &plan, &sweep);
-        if (status == 0)
+        if (status == 0 && o.slurm)
+            status = print_slurm(command, &o, &plan, words, argc);
+        else if (status == 0)
             status = plan_and_run(command, &o, &plan, &sweep, tl_buffer_string(&command_line));
     }
+    free(words);
     tl_buffer_free(&command_line);
     cli_list_free(&o.models);
     cli_list_free(&o.tasks);
@@ -323,6 +380,7 @@ const cli_command cmd_run = {
         "  tinyllm run -m @demo -t @demo -o demo-run\n"
         "  tinyllm run -m HuggingFaceTB/SmolLM-135M,EleutherAI/pythia-160m -t @study -o run\n"
         "  tinyllm run -m ./my-model -t arc_easy --data validation.jsonl --limit 100\n"
-        "  tinyllm run -m @study -t @study -o night --memory-limit 80% --time-limit 2h\n",
+        "  tinyllm run -m @study -t @study -o night --memory-limit 80% --time-limit 2h\n"
+        "  tinyllm run -m @study -t @study -o cluster --slurm > job && sbatch job\n",
     .run = run,
 };
