@@ -166,7 +166,7 @@ static bool find_splits(const spm *s, const tl_vocab *vocab, split **splits, siz
             (*splits)[(*count)++] = (split){p->score, id, left, right};
         }
     }
-    qsort(*splits, *count, sizeof **splits, compare_splits);
+    if (*count) qsort(*splits, *count, sizeof **splits, compare_splits);
     return true;
 }
 

@@ -65,7 +65,7 @@ static bool expand(tl_trie *trie, const tl_trie_key *keys, pending p, pending **
 
 bool tl_trie_build(tl_trie *trie, tl_trie_key *keys, size_t count, tl_error *error) {
     *trie = (tl_trie){0};
-    qsort(keys, count, sizeof *keys, compare_keys);
+    if (count) qsort(keys, count, sizeof *keys, compare_keys);
     pending *queue = NULL;
     size_t queued = 0, capacity = 0;
     bool good = reserve_nodes(trie, 1, error);

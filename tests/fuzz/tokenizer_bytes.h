@@ -46,7 +46,7 @@ static void open_and_use(const uint8_t *more, size_t size) {
     if (tl_tokenizer_encode(tokenizer, text, sizeof text - 1, true, &ids, &error))
         tl_tokenizer_decode(tokenizer, ids.data, ids.count, false, &out, &error);
     for (size_t i = 0; i < ids.count; i++)
-        if (!tl_tokenizer_token(tokenizer, ids.data[i])) abort(); /* no id without a token */
+        if (ids.data[i] < 0 || ids.data[i] >= tl_tokenizer_size(tokenizer)) abort();
     if (size > 64) size = 64;
     tl_tokenizer_encode(tokenizer, (const char *)more, size, false, &ids, &error);
     tl_tokenizer_decode(tokenizer, ids.data, ids.count, true, &out, &error);
