@@ -83,7 +83,9 @@ static tl_compared compare_cells(const tl_results *results, int base, int other)
         tl_model_pair pair = {0};
         tl_pair_count(a, b, &pair, &row.differ);
         row.both = pair.both;
-        if (pair.both) row.p = tl_mcnemar_p(pair.only_a, pair.only_b);
+        if (pair.both == 0) return row;
+        row.p = tl_mcnemar_p(pair.only_a, pair.only_b);
+        row.accuracy_difference = 100.0 * (double)(pair.only_b - pair.only_a) / (double)pair.both;
     }
     return row;
 }

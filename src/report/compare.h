@@ -15,7 +15,7 @@ typedef struct tl_side {
  * there is a choice, dtype). Differences are NAN where either is not known. */
 typedef struct tl_compared {
     int base, other;            /* cells */
-    double accuracy_difference; /* percentage points, other - base */
+    double accuracy_difference; /* percentage points, other - base; on shared examples, if known */
     bool known;                 /* both accuracies are */
     bool agrees;                /* same counts of correct answers and examples */
     double speed_up;            /* base time / other time */

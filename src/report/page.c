@@ -41,11 +41,41 @@ static void write_part(page *p, const unsigned char *bytes, size_t size) {
     fwrite(bytes, 1, size, p->out);
 }
 
-/* The sources a browser may load and run: this page's own two scripts, known by their hashes. */
+/* 'sha256-…' of a script as the template has it: between two line breaks. */
+static void write_script_hash(page *p, const unsigned char *bytes, size_t size) {
+    char hex[TL_HEX_SIZE] = "";
+    tl_digest *digest = tl_digest_new("sha256");
+    if (digest) {
+        tl_digest_update(digest, "\n", 1);
+        tl_digest_update(digest, bytes, size);
+        tl_digest_update(digest, "\n", 1);
+    }
+    p->good = digest && tl_digest_finish(digest, hex);
+    tl_digest_free(digest);
+    unsigned char raw[TL_HEX_SIZE / 2];
+    for (size_t i = 0; p->good && i < sizeof raw; i++) {
+        unsigned byte;
+        p->good = sscanf(hex + 2 * i, "%2x", &byte) == 1;
+        raw[i] = (unsigned char)byte;
+    }
+    if (!p->good) {
+        tl_fail(p->error, TL_ERROR_UNSUPPORTED, "no SHA-256 for the page's policy");
+        return;
+    }
+    fputs(" 'sha256-", p->out);
+    tl_page_write_base64(raw, sizeof raw, p->out);
+    fputc('\'', p->out);
+}
+
+/* What a browser may do with this page: run its own two scripts, known by their hashes, and ask
+ * nobody for anything (live: its own server). */
 static void write_policy(page *p) {
+    fputs("default-src 'none'; script-src", p->out);
+    write_script_hash(p, tl_embedded_chart_js, tl_embedded_chart_js_size);
+    if (p->good) write_script_hash(p, tl_embedded_page_js, tl_embedded_page_js_size);
     fprintf(p->out,
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-            "img-src data:; connect-src %s; base-uri 'none'; form-action 'none'",
+            "; style-src 'unsafe-inline'; img-src data:; connect-src %s; base-uri 'none'; "
+            "form-action 'none'",
             p->tables ? "'none'" : "'self'");
 }
 

@@ -105,8 +105,9 @@ typedef struct packer {
     bool failed;
 } packer;
 
-static void write_base64(const unsigned char *bytes, size_t length, FILE *out) {
+void tl_page_write_base64(const void *data, size_t length, FILE *out) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *bytes = data;
     char text[BASE64_STEP / 3 * 4];
     while (length) {
         size_t step = length < BASE64_STEP ? length : BASE64_STEP, used = 0;
@@ -135,7 +136,7 @@ static void end_chunk(packer *p) {
         p->failed = !tl_fail_memory(p->error, p->json.length, "a chunk of examples");
     } else {
         fprintf(p->out, "<script type=\"text/plain\" id=\"chunk-%d\">", p->chunks++);
-        write_base64(packed, size, p->out);
+        tl_page_write_base64(packed, size, p->out);
         fputs("</script>\n", p->out);
     }
     free(packed);

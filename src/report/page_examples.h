@@ -10,4 +10,7 @@
  * says where those of each cell are. */
 bool tl_page_pack_examples(const tl_results *results, FILE *out, tl_error *error);
 
+/* Writes bytes in base64, with its padding. */
+void tl_page_write_base64(const void *data, size_t length, FILE *out);
+
 #endif

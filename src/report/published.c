@@ -35,7 +35,7 @@ static int split(char *line, char *fields[COLUMNS]) {
 static bool number(const char *text, double *value) {
     char *end;
     *value = *text ? strtod(text, &end) : NAN;
-    return !*text || (end != text && !*end);
+    return !*text || (end != text && !*end && !isinf(*value));
 }
 
 static bool keep(tl_results *results, const char **target, const char *text, tl_error *error) {
@@ -83,6 +83,8 @@ static bool add_cell(tl_results *results, int run, char *fields[COLUMNS], const 
                            column_names[6 + i], fields[6 + i]);
     if (!(examples >= 1 && examples <= INT32_MAX))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: examples is '%s'", where, fields[6]);
+    if (accuracy < 0 || accuracy > 100)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: accuracy_pct is '%s'", where, fields[8]);
     cell->planned = (int64_t)examples;
     cell->values[TL_MEASURE_ACCURACY] = accuracy;
     cell->values[TL_MEASURE_TIME] = time;
@@ -109,30 +111,33 @@ static bool check_header(char *fields[COLUMNS], int count, const char *path, tl_
     return true;
 }
 
-bool tl_published_read_file(tl_results *results, const char *path, tl_error *error) {
-    char *text = tl_file_read(path, LARGEST_FILE, NULL, error);
-    if (!text) return false;
-    tl_result_run run = {TL_RUN_PUBLISHED, "study", path, "{}"};
+bool tl_published_read_text(tl_results *results, char *text, const char *name, tl_error *error) {
+    tl_result_run run = {TL_RUN_PUBLISHED, "study", name, "{}"};
     int index = tl_results_new_run(results, &run, error);
     bool good = index >= 0;
     int line_number = 0;
-    char *rest = text;
-    while (good && *rest) {
-        char *line = rest;
-        rest += strcspn(rest, "\n");
-        if (*rest) *rest++ = 0;
+    while (good && *text) {
+        char *line = text;
+        text += strcspn(text, "\n");
+        if (*text) *text++ = 0;
         char *fields[COLUMNS] = {0};
         int count = split(line, fields);
         char where[PATH_MAX + 16];
-        snprintf(where, sizeof where, "%s:%d", path, ++line_number);
+        snprintf(where, sizeof where, "%s:%d", name, ++line_number);
         if (line_number == 1)
-            good = check_header(fields, count, path, error);
+            good = check_header(fields, count, name, error);
         else if (count != COLUMNS)
             good = tl_fail(error, TL_ERROR_FORMAT, "%s: %d columns: expected %d", where, count,
                            COLUMNS);
         else
             good = add_cell(results, index, fields, where, error);
     }
+    return good;
+}
+
+bool tl_published_read_file(tl_results *results, const char *path, tl_error *error) {
+    char *text = tl_file_read(path, LARGEST_FILE, NULL, error);
+    bool good = text && tl_published_read_text(results, text, path, error);
     free(text);
     return good;
 }

@@ -248,6 +248,8 @@ static void test_published_mistakes_are_named(void **state) {
         {"a,b,c,d,e,piqa,10,1\n", ":2: 8 columns: expected 12"},
         {"a,b,c,d,e,nothing,10,1,2,3,4,5\n", ":2: unknown task 'nothing'"},
         {"a,b,c,d,e,piqa,0,1,2,3,4,5\n", ":2: examples is '0'"},
+        {"a,b,c,d,e,piqa,10,1,101,3,4,5\n", ":2: accuracy_pct is '101'"},
+        {"a,b,c,d,e,piqa,10,inf,10,3,4,5\n", ":2: model_size_mb 'inf' is not a number"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *path = test_scratch_path("published.csv");
