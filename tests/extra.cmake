@@ -10,3 +10,6 @@ endforeach()
 # A sweep as an array of a real Slurm on loopback. Skipped (77) without Slurm, or not as root.
 add_test(NAME extra/slurm COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/extra/slurm.sh $<TARGET_FILE:tinyllm_cli>)
 set_tests_properties(extra/slurm PROPERTIES LABELS extra TIMEOUT 300 SKIP_RETURN_CODE 77)
+# One cache with huggingface_hub; skipped where python3 (HF_PYTHON) does not have it.
+add_test(NAME extra/hub_interop COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/extra/hub_interop.sh $<TARGET_FILE:tinyllm_cli>)
+set_tests_properties(extra/hub_interop PROPERTIES LABELS extra TIMEOUT 300 SKIP_RETURN_CODE 77)

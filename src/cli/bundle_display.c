@@ -1,6 +1,7 @@
 #include "cli/bundle_display.h"
 
 #include "cli/hub_arguments.h"
+#include "cli/quantities.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -31,10 +32,11 @@ void bundle_progress_end(const bundle_progress *p) {
 void bundle_print(const tl_bundle *bundle) {
     for (int r = 0; r < bundle->count; r++) {
         const tl_bundle_repo *repo = &bundle->repos[r];
-        double size = 0;
+        char text[32];
+        uint64_t size = 0;
         for (int i = 0; i < repo->count; i++)
-            size += (double)repo->files[i].size;
-        fprintf(stderr, "%s @ %.12s: %d files, %.3f MB\n", repo->repo.id, repo->commit, repo->count,
-                size / 1e6);
+            size += repo->files[i].size;
+        fprintf(stderr, "%s @ %.12s: %d files, %s\n", repo->repo.id, repo->commit, repo->count,
+                cli_format_size(size, text, sizeof text));
     }
 }

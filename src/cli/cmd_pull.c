@@ -1,5 +1,6 @@
 /* tinyllm pull: models and the tasks' datasets from the hub into the Hugging Face cache. */
 #include "cli/hub_arguments.h"
+#include "cli/quantities.h"
 #include "hub/pull.h"
 
 #include <stdio.h>
@@ -52,23 +53,24 @@ static void add_dataset(void *context, const char *dataset, const char *config,
  * ------------------------------------------------------------------------------------------- */
 
 static void print_plan(const tl_pull *pull) {
+    char size[32], here[32];
     for (int r = 0; r < tl_pull_repo_count(pull); r++) {
         const tl_pull_repo *repo = tl_pull_repo_at(pull, r);
-        fprintf(stderr, "%s @ %.12s", repo->repo.id, repo->commit);
-        if (repo->local) fprintf(stderr, ": in the cache");
-        fprintf(stderr, "\n");
+        fprintf(stderr, "%s @ %.12s%s\n", repo->repo.id, repo->commit,
+                repo->local ? ": in the cache" : "");
         for (int i = 0; i < tl_pull_file_count(pull); i++) {
             const tl_pull_file *file = tl_pull_file_at(pull, i);
             if (file->repo != r) continue;
-            fprintf(stderr, "  %12.3f MB  %s", (double)file->size / 1e6, file->path);
+            fprintf(stderr, "  %10s  %s", cli_format_size(file->size, size, sizeof size),
+                    file->path);
             if (file->present == file->size)
                 fprintf(stderr, "  (here)");
             else if (file->present > 0)
-                fprintf(stderr, "  (%.3f MB here)", (double)file->present / 1e6);
+                fprintf(stderr, "  (%s here)", cli_format_size(file->present, here, sizeof here));
             fprintf(stderr, "\n");
         }
     }
-    fprintf(stderr, "to fetch: %.3f MB\n", (double)tl_pull_missing(pull) / 1e6);
+    fprintf(stderr, "to fetch: %s\n", cli_format_size(tl_pull_missing(pull), size, sizeof size));
 }
 
 /* What the progress display remembers between its ticks. */
@@ -93,9 +95,11 @@ static void draw_bar(double part) {
 
 /* One line for what is done of `size`. */
 static void draw_line(const char *name, const char *path, uint64_t done, uint64_t size) {
+    char part[32], whole[32];
     fprintf(stderr, "\033[K  %-20.20s %-28.28s [", name, path);
     draw_bar(size ? (double)done / (double)size : 1);
-    fprintf(stderr, "] %9.1f / %.1f MB\n", (double)done / 1e6, (double)size / 1e6);
+    fprintf(stderr, "] %9s of %s\n", cli_format_size(done, part, sizeof part),
+            cli_format_size(size, whole, sizeof whole));
 }
 
 /* Bytes on disk and in all. */
@@ -120,7 +124,9 @@ static void report_file(const tl_pull *pull, const tl_pull_file *file) {
         if (file->error.code != TL_ERROR_INTERRUPTED)
             fprintf(stderr, "tinyllm pull: %s\n", file->error.message);
     } else if (file->present < file->size) {
-        fprintf(stderr, "  %s/%s: %.3f MB\n", repo->id, file->path, (double)file->size / 1e6);
+        char size[32];
+        fprintf(stderr, "  %s/%s: %s\n", repo->id, file->path,
+                cli_format_size(file->size, size, sizeof size));
     }
 }
 
@@ -152,7 +158,9 @@ static void tick(void *context, const tl_pull *pull) {
         d->lines++;
     } else if (now - d->last >= 5) {
         d->last = now;
-        fprintf(stderr, "  %.1f of %.1f MB, %s\n", (double)done / 1e6, (double)size / 1e6, rate);
+        char part[32], whole[32];
+        fprintf(stderr, "  %s of %s, %s\n", cli_format_size(done, part, sizeof part),
+                cli_format_size(size, whole, sizeof whole), rate);
     }
     fflush(stderr);
 }

@@ -221,7 +221,7 @@ static int run(const cli_command *command, int argc, char **argv) {
         return cli_usage(command, "--jsonl reads standard input: no TEXT is expected");
     tl_error error = {0};
     char directory[4096];
-    if (!tl_hub_model_directory(t.model, directory, sizeof directory, &error))
+    if (!tl_hub_tokenizer_directory(t.model, directory, sizeof directory, &error))
         return cli_fail(command, &error);
     t.tokenizer = tl_tokenizer_open(directory, &error);
     if (!t.tokenizer) return cli_fail(command, &error);

@@ -66,3 +66,13 @@ void cli_format_duration(double seconds, char *text, int size) {
     else
         snprintf(text, (size_t)size, "%ld:%02ld", minutes, whole % 60);
 }
+
+const char *cli_format_size(uint64_t bytes, char *text, int size) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double amount = (double)bytes;
+    size_t unit = 0;
+    for (; amount >= 999.995 && unit + 1 < sizeof units / sizeof *units; unit++)
+        amount /= 1000;
+    snprintf(text, (size_t)size, unit ? "%.2f %s" : "%.0f %s", amount, units[unit]);
+    return text;
+}

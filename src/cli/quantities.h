@@ -15,4 +15,8 @@ bool cli_parse_duration(const char *text, double *seconds);
 /* "0:29", "1:02:03", "2d 03:04:05" into `text`. */
 void cli_format_duration(double seconds, char *text, int size);
 
+/* "23 B", "4.10 kB", "538.09 MB", "1.20 GB" (powers of 1000, as disks and the hub count) into
+ * `text`; returns it. */
+const char *cli_format_size(uint64_t bytes, char *text, int size);
+
 #endif

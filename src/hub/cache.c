@@ -336,7 +336,7 @@ bool tl_cache_check_model(const char *snapshot, const tl_repo *repo, tl_error *e
     return weights || incomplete(repo, snapshot, error, "no weights");
 }
 
-bool tl_hub_model_directory(const char *model, char *path, size_t size, tl_error *error) {
+static bool find_model(const char *model, bool weights, char *path, size_t size, tl_error *error) {
     if (tl_dir_exists(model) || tl_file_exists(model))
         return tl_put_path(path, size, error, "%s", model);
     char cache[PATH_MAX];
@@ -348,7 +348,16 @@ bool tl_hub_model_directory(const char *model, char *path, size_t size, tl_error
                        model);
     return tl_hf_cache(cache, sizeof cache, error) &&
            tl_cache_snapshot(cache, &repo, path, size, NULL, error) &&
-           tl_cache_check_links(path, &repo, error) && tl_cache_check_model(path, &repo, error);
+           tl_cache_check_links(path, &repo, error) &&
+           (!weights || tl_cache_check_model(path, &repo, error));
+}
+
+bool tl_hub_model_directory(const char *model, char *path, size_t size, tl_error *error) {
+    return find_model(model, true, path, size, error);
+}
+
+bool tl_hub_tokenizer_directory(const char *model, char *path, size_t size, tl_error *error) {
+    return find_model(model, false, path, size, error);
 }
 
 /* ---- splits of datasets

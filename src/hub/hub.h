@@ -34,6 +34,9 @@ bool tl_hub_expand(const char *argument, char ***items, int *count, tl_error *er
  * pull". */
 bool tl_hub_model_directory(const char *model, char *path, size_t size, tl_error *error);
 
+/* The same for a use that needs no weights: a snapshot without them will do. */
+bool tl_hub_tokenizer_directory(const char *model, char *path, size_t size, tl_error *error);
+
 /* The file of a dataset's split in the cache. */
 bool tl_hub_dataset_file(const char *dataset, const char *config, const char *revision,
                          const char *split, char *path, size_t size, tl_error *error);

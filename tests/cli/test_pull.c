@@ -68,7 +68,7 @@ static void test_layout(void **state) {
     tl_error error = {0};
     test_result result = TEST_RUN(NULL, "pull", "org/tiny");
     if (result.status != 0) fail_msg("%s", result.err);
-    test_assert_contains(result.err, "to fetch: 0.300 MB");
+    test_assert_contains(result.err, "to fetch: 300.02 kB");
     char *ref = tl_file_read(test_hub_cache("models--org--tiny/refs/main"), 100, NULL, &error);
     assert_ok(ref, error);
     assert_int_equal(strlen(ref), 40);
@@ -99,7 +99,7 @@ static void test_layout(void **state) {
 
     /* A second time nothing is fetched; offline nobody is asked. */
     free(test_hub_log());
-    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, "to fetch: 0.000 MB");
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, "to fetch: 0 B");
     char *log = test_hub_log();
     assert_int_equal(count_lines(log, "resolve", ""), 0);
     free(log);
@@ -177,7 +177,7 @@ static void test_refusals(void **state) {
     unsetenv("HF_TOKEN");
     /* One failure does not keep the others from arriving. */
     expect(TEST_RUN(NULL, "pull", "org/missing", "org/tiny"), 1, NULL);
-    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, "to fetch: 0.000 MB");
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, "to fetch: 0 B");
 }
 
 /* Cut connections and busy servers: tried again, from where it was. */
@@ -270,6 +270,42 @@ static void test_hostile(void **state) {
     unlink(test_hub_cache("models--org--tiny/snapshots"));
 }
 
+/* A disk without room and a server without a word: said before, and after, a short while. */
+static void test_no_room_no_word(void **state) {
+    NEED_SERVER(state);
+    test_hub_behave("{\"size\": 1000000000000000}");
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 1, "make room");
+    assert_false(tl_dir_exists(test_hub_cache("models--org--tiny/blobs")));
+    test_hub_behave("{\"hang\": true}");
+    setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1", 1);
+    double began = tl_clock_monotonic();
+    expect(TEST_RUN(NULL, "pull", "org/tiny", "--retries", "1"), 1, "tinyllm pull: http://");
+    assert_true(tl_clock_monotonic() - began < 20);
+    unsetenv("HF_HUB_DOWNLOAD_TIMEOUT");
+    /* A proxy that is set is used. */
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    expect(TEST_RUN(NULL, "pull", "org/tiny", "--retries", "0"), 1, "127.0.0.1 port 1");
+    unsetenv("http_proxy");
+}
+
+/* Fetched, packed, unpacked elsewhere, found there offline. */
+static void test_bundle(void **state) {
+    NEED_SERVER(state);
+    const char *bundle = test_scratch_path("tiny.tar.zst");
+    expect(TEST_RUN(NULL, "pack", "org/tiny", "-o", bundle), 1, "tinyllm pull org/tiny");
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, NULL);
+    expect(TEST_RUN(NULL, "pack", "org/tiny"), 2, "-o FILE");
+    expect(TEST_RUN(NULL, "pack", "org/tiny", "-o", bundle), 0, "3 files, 300.02 kB");
+    setenv("HF_HOME", test_scratch_path("elsewhere"), 1);
+    expect(TEST_RUN(NULL, "unpack", bundle, "--check"), 0, NULL);
+    assert_false(tl_dir_exists(test_scratch_path("elsewhere")));
+    expect(TEST_RUN(NULL, "unpack", bundle), 0, NULL);
+    setenv("HF_HUB_OFFLINE", "1", 1);
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 0, "in the cache");
+    unsetenv("HF_HUB_OFFLINE");
+    expect(TEST_RUN(NULL, "unpack", TEST_PROGRAM), 1, "not a valid archive");
+}
+
 /* A task's splits: as Parquet in the repository, else from the hub's conversion. */
 static void test_datasets(void **state) {
     NEED_SERVER(state);
@@ -309,6 +345,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bad_partial, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_room_no_word, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bundle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_datasets, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,8 @@ request, makes it misbehave:
     damage            a byte of every large file is wrong
     html              pages of the interface are HTML
     path P            the tree has one more file, named P
+    size N            the tree gives every large file N bytes
+    hang              content is never sent
     long              content has more bytes than said
 """
 import hashlib
@@ -148,6 +150,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             wait = [("Retry-After", str(told["retry_after"]))] if "retry_after" in told else []
             self.send(status, b"later", wait)
             return
+        if told.get("hang"):
+            time.sleep(60)
         start, asked = 0, self.headers.get("Range")
         same = self.headers.get("If-Range", etag) == etag
         if asked and same and not told.get("ignore_range"):
@@ -235,6 +239,7 @@ class Hub(Handler):
         for path, (large, hash_, size) in sorted(repository.files.items()):
             entry = {"type": "file", "path": path, "size": size, "oid": hash_}
             if large:
+                size = behaviour().get("size", size)
                 entry["oid"] = hashlib.sha1(hash_.encode()).hexdigest()
                 entry["lfs"] = {"oid": hash_, "size": size, "pointerSize": 135}
             entries.append(entry)
