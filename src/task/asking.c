@@ -53,13 +53,20 @@ bool tl_asker_find_letters(tl_asker *asker, tl_protocol protocol, tl_error *erro
         if (!(study ? study_token(asker, letter, &tokens[i], error)
                     : letter_token(asker, letter, &tokens[i], error)))
             return false;
-        for (int j = 0; j < i && !study; j++)
+    }
+    return true;
+}
+
+/* Do the letters of the options have tokens of their own? The published program did not ask. */
+static bool letters_differ(const tl_asker *asker, const tl_inquiry *inquiry, tl_error *why) {
+    const int32_t *tokens = asker->letters[inquiry->protocol];
+    for (int i = 0; i < inquiry->question.n_choices; i++)
+        for (int j = 0; j < i && inquiry->protocol != TL_PROTOCOL_STUDY; j++)
             if (tokens[j] == tokens[i])
-                return tl_fail(error, TL_ERROR_UNSUPPORTED,
+                return tl_fail(why, TL_ERROR_UNSUPPORTED,
                                "the tokenizer gives %c and %c the same token: letters cannot be "
                                "told apart",
-                               'A' + j, letter);
-    }
+                               'A' + j, 'A' + i);
     return true;
 }
 
@@ -108,9 +115,10 @@ static bool encode_prompt(const tl_asker *asker, tl_inquiry *inquiry, tl_error *
 static bool ask_letters(const tl_asker *asker, tl_inquiry *inquiry, tl_arena *arena,
                         tl_error *error) {
     size_t n = (size_t)inquiry->question.n_choices;
+    tl_error why;
+    if (!letters_differ(asker, inquiry, &why)) return skip(inquiry, arena, &why, error);
     if (!encode_prompt(asker, inquiry, error)) return false;
     if (inquiry->prompt.count == 0) {
-        tl_error why;
         tl_fail(&why, TL_ERROR_FORMAT, "the prompt has no tokens");
         return skip(inquiry, arena, &why, error);
     }

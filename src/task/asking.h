@@ -15,7 +15,8 @@ typedef struct tl_asker {
 
 /* Finds the letters' tokens for a protocol that asks for letters. Study: the last id of " A" with
  * special tokens on, as the published program had it (before the EOS for encoder-decoders). Letter:
- * the id that follows "Answer:" in "Answer: A"; two letters of one token are an error. */
+ * the id that follows "Answer:" in "Answer: A"; a question two of whose letters have one token is
+ * skipped. */
 bool tl_asker_find_letters(tl_asker *asker, tl_protocol protocol, tl_error *error);
 
 /* One question under one protocol on its way to the engine and back. Strings and arrays are in the
