@@ -1,6 +1,8 @@
 /* tinyllm tasks, and the example of docs/tasks.md. */
+#include "support/fixture.h"
 #include "support/support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +72,45 @@ static void test_documented_example(void **state) {
     free(shown);
 }
 
+/* The same data as CSV, JSONL and a JSON array: run, with the same answers. */
+static void test_documented_example_runs(void **state) {
+    (void)state;
+    static const char *const endings[] = {"csv", "jsonl", "json"};
+    static const char jsonl[] =
+        "{\"country\": \"France\", \"first\": \"Lyon\", \"second\": \"Paris\", \"third\": "
+        "\"Nice\", \"answer\": \"B\"}\n"
+        "{\"country\": \"Japan\", \"first\": \"Osaka\", \"second\": \"Kyoto\", \"third\": "
+        "\"Tokyo\", \"answer\": \"C\"}\n";
+    char *task = documented("`capitals.yaml`"), *rows = documented("`capitals.csv`");
+    char path[512], data[512], array[1024];
+    snprintf(path, sizeof path, "%s", test_scratch_path("runs/capitals.yaml"));
+    test_write_text(path, task);
+    snprintf(array, sizeof array, "[%s]", jsonl);
+    *strchr(array, '\n') = ','; /* between the two rows */
+    fixture_checkpoint(test_scratch_path("tiny"), &fixture_small);
+    for (int i = 0; i < 3; i++) {
+        snprintf(data, sizeof data, "%s", test_scratch_path("runs/rows.%s", endings[i]));
+        test_write_text(data, i == 0 ? rows : i == 1 ? jsonl : array);
+        test_result result =
+            TEST_RUN(NULL, "run", "-m", test_scratch_path("tiny"), "-t", path, "--data", data,
+                     "--protocol", "letter,loglikelihood", "-o", test_scratch_path("out%d", i));
+        if (result.status != 0) fail_msg("%s: %s", endings[i], result.err);
+        test_assert_contains(result.out, "Capitals");
+        test_result_free(&result);
+    }
+    /* the same examples answered the same, whatever the rows' format */
+    for (int i = 1; i < 3; i++) {
+        test_result result =
+            TEST_RUN(NULL, "compare", test_scratch_path("out0"), test_scratch_path("out%d", i));
+        assert_int_equal(result.status, 0);
+        test_assert_contains(result.out, "2 cells compared; accuracy agrees exactly in 2");
+        test_assert_contains(result.out, "0 of 2");
+        test_result_free(&result);
+    }
+    free(task);
+    free(rows);
+}
+
 static void test_bad_row_is_named(void **state) {
     (void)state;
     const char *path = test_scratch_path("bad.jsonl");
@@ -85,6 +126,7 @@ int main(void) {
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_documented_example),
+        cmocka_unit_test(test_documented_example_runs),
         cmocka_unit_test(test_bad_row_is_named),
     };
     return cmocka_run_group_tests_name("tasks", tests, NULL, NULL);
