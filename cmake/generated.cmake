@@ -3,7 +3,7 @@ set(generated ${CMAKE_CURRENT_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${generated})
 
 find_file(TINYLLM_CHART_JS NAMES chart.umd.js chart.min.js Chart.min.js PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist
-          NO_DEFAULT_PATH DOC "Chart.js 3 or later, inlined into the page")
+          NO_DEFAULT_PATH DOC "Chart.js, 2.9 or later, inlined into the page")
 if(NOT TINYLLM_CHART_JS)
   message(FATAL_ERROR "Chart.js was not found: install libjs-chart.js, or set TINYLLM_CHART_JS to its chart.min.js")
 endif()
@@ -21,7 +21,7 @@ endfunction()
 
 # The order of the scripts is the order in which they build on each other.
 set(scripts)
-foreach(script text data filters tables charts cell examples live main)
+foreach(script text data filters tables chart2 charts cell examples live main)
   list(APPEND scripts ${CMAKE_SOURCE_DIR}/web/${script}.js)
 endforeach()
 embed(page_html ${CMAKE_SOURCE_DIR}/web/page.html)

@@ -6,6 +6,11 @@ const narrow = () => window.matchMedia('(max-width: 720px)').matches;
 const seriesColor = (i) => color(`series-${i % 8 + 1}`);
 
 function setChartDefaults() {
+  if (isChart2) {
+    Object.assign(Chart.defaults.global, { defaultFontColor: color('muted'), defaultFontFamily: getComputedStyle(document.body).fontFamily,
+      animation: { duration: 0 }, maintainAspectRatio: false });
+    return;
+  }
   Chart.defaults.color = color('muted');
   Chart.defaults.borderColor = color('line');
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
@@ -28,7 +33,7 @@ function drawChart(id, height, config, table) {
   if (!canvas) return;
   if (drawn.has(id)) drawn.get(id).destroy();
   canvas.parentElement.style.height = `${height}px`;
-  drawn.set(id, new Chart(canvas, config));
+  drawn.set(id, new Chart(canvas, isChart2 ? forChart2(config) : config));
   canvas.setAttribute('aria-label', `${canvas.closest('.chart').querySelector('h3').textContent}: ${table.body.length} values, in the table below`);
   byId(`${id}-data`).replaceChildren(el('table', {},
     el('thead', {}, el('tr', {}, ...table.head.map((text) => el('th', { scope: 'col' }, text)))),
@@ -104,10 +109,11 @@ const frontNames = {
     if (index < 0) return;
     const { ctx, chartArea } = chart;
     ctx.save();
-    ctx.font = `600 11px ${Chart.defaults.font.family}`;
+    ctx.font = `600 11px ${getComputedStyle(document.body).fontFamily}`;
     ctx.fillStyle = color('text');
     const taken = [];
-    chart.getDatasetMeta(index).data.forEach((point, i) => {
+    chart.getDatasetMeta(index).data.forEach((element, i) => {
+      const point = element._model || element; // Chart.js 2, later
       const name = chart.data.datasets[index].data[i].name, width = ctx.measureText(name).width;
       const x = Math.max(chartArea.left + 2, Math.min(point.x - width / 2, chartArea.right - width));
       const free = [-11, 20, -25, 34].map((shift) => point.y + shift).find((y) =>
@@ -212,12 +218,12 @@ function drawLabels() {
 
 /* ---- all ---- */
 
-const canChart = () => typeof Chart !== 'undefined' && Number.parseInt(Chart.version, 10) >= 3;
+const canChart = () => typeof Chart !== 'undefined';
 
 function layCharts() {
   const grid = byId('chart-grid');
   if (!canChart() || !report.cells.length) {
-    grid.replaceChildren(el('p', { className: 'empty' }, report.cells.length ? 'Charts need Chart.js 3 or later.' : 'Nothing to draw yet.'));
+    grid.replaceChildren(el('p', { className: 'empty' }, report.cells.length ? 'The charts are missing from this page.' : 'Nothing to draw yet.'));
     return;
   }
   const choose = taskChooser();
