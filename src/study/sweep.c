@@ -376,7 +376,18 @@ static bool mark_running(tl_running_group *run, tl_error *error) {
     return true;
 }
 
-static bool run_worker(tl_running_group *run, tl_error *error) {
+/* Cells that failed together before any question was asked, for a protocol this model cannot do:
+ * each is worth trying by itself. */
+static bool is_worth_splitting(const tl_running_group *run) {
+    int pending = 0;
+    for (int i = 0; i < run->group->cell_count; i++)
+        pending += run->pending[i];
+    return pending > 1 && run->failed && run->code == TL_ERROR_UNSUPPORTED && !run->evaluating &&
+           strcmp(run->stage, "preparing") == 0;
+}
+
+/* *split: nothing was recorded, the cells are to be run one by one. */
+static bool run_worker(tl_running_group *run, bool *split, tl_error *error) {
     tl_sweep_state *sweep = run->sweep;
     const tl_sweep_options *o = sweep->options;
     char label[256];
@@ -398,7 +409,8 @@ static bool run_worker(tl_running_group *run, tl_error *error) {
     bool good = follow(run, guard, error);
     tl_guard_outcome outcome;
     if (good) tl_guard_finish(guard, &outcome);
-    if (good) good = tl_record_outcome(run, &outcome, error);
+    *split = good && is_worth_splitting(run);
+    if (good && !*split) good = tl_record_outcome(run, &outcome, error);
     tl_guard_free(guard);
     cJSON_Delete(run->measures);
     return good;
@@ -447,7 +459,17 @@ static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int pla
     char reason[256];
     if (!has_room(sweep, group, reason, sizeof reason))
         return tl_record_verdict(&run, TL_VERDICT_PREDICTED_OOM, reason, error);
-    return run_worker(&run, error);
+    bool split = false;
+    if (!run_worker(&run, &split, error)) return false;
+    for (int i = 0; i < group->cell_count && split && !stopping(sweep); i++) {
+        if (!run.pending[i]) continue;
+        tl_running_group alone = {.sweep = sweep, .group = group, .planned = {-1, -1, -1}};
+        alone.pending[i] = true;
+        alone.total = group->cells[i].examples;
+        bool again;
+        if (!run_worker(&alone, &again, error)) return false;
+    }
+    return true;
 }
 
 /* ---- the sweep ---- */
