@@ -37,7 +37,8 @@ struct tl_guard {
 };
 
 /* Between fork and exec: nothing but system calls. */
-static void become_worker(int socket, pid_t parent, const struct rlimit *data, char *const argv[]) {
+static void become_worker(int socket, pid_t parent, const struct rlimit *data, const char *program,
+                          char *const argv[]) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1); /* it died before the line above */
     /* Ctrl-C reaches the whole terminal's group: the parent decides. */
@@ -52,7 +53,7 @@ static void become_worker(int socket, pid_t parent, const struct rlimit *data, c
         fcntl(socket, F_SETFD, 0);
     else
         dup2(socket, WORKER_SOCKET);
-    execv(argv[0], argv);
+    execv(program, argv);
     _exit(127);
 }
 
@@ -97,12 +98,11 @@ tl_guard *tl_guard_start(const tl_guard_limits *limits, tl_error *error) {
     struct rlimit data = data_limit(guard);
     char descriptor[8];
     snprintf(descriptor, sizeof descriptor, "%d", WORKER_SOCKET);
-    char *const argv[] = {(char *)limits->program, "worker", descriptor, (char *)limits->label,
-                          NULL};
+    char *const argv[] = {"tinyllm", "worker", descriptor, (char *)limits->label, NULL};
     tl_sys_memory(limits->root, &guard->before);
     pid_t parent = getpid();
     guard->process = fork();
-    if (guard->process == 0) become_worker(ends[1], parent, &data, argv);
+    if (guard->process == 0) become_worker(ends[1], parent, &data, limits->program, argv);
     close(ends[1]);
     if (guard->process < 0) {
         guard->process = 0;
