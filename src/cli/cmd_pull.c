@@ -36,9 +36,11 @@ static void add_model(void *context, const char *model) {
         fprintf(stderr, "%s: a directory, nothing to fetch\n", model);
         return;
     }
-    if (!tl_pull_add_model(j->pull, model, (const char *const *)j->patterns.items,
-                           j->patterns.count, &error))
-        add_failed(j, &error);
+    if (tl_pull_add_model(j->pull, model, (const char *const *)j->patterns.items, j->patterns.count,
+                          &error))
+        return;
+    if (!strchr(model, '/')) tl_fail_within(&error, "neither a task nor a model of the study");
+    add_failed(j, &error);
 }
 
 static void add_dataset(void *context, const char *dataset, const char *config,
@@ -153,7 +155,8 @@ static void tick(void *context, const tl_pull *pull) {
     sum_up(pull, &done, &size);
     uint64_t fetched = done > d->before ? done - d->before : 0;
     format_rate(rate, sizeof rate, now - d->started, fetched, size - done);
-    if (d->terminal && size > 0) {
+    if (d->before == size) return;
+    if (d->terminal) {
         draw_line("all", rate, done, size);
         d->lines++;
     } else if (now - d->last >= 5) {

@@ -165,6 +165,7 @@ static void test_refusals(void **state) {
     expect(TEST_RUN(NULL, "pull", "org/private"), 1, "private, or does not exist");
     expect(TEST_RUN(NULL, "pull", "org/tiny@v9"), 1, "no revision 'v9'");
     expect(TEST_RUN(NULL, "pull", "org/tiny", "--file", "*.nothing"), 2, "no file matches");
+    expect(TEST_RUN(NULL, "pull", "no_such_task"), 1, "neither a task nor a model of the study");
     expect(TEST_RUN(NULL, "pull", "../tiny"), 2, "not the name of a model");
     expect(TEST_RUN(NULL, "pull"), 2, "what to pull?");
     setenv("HF_TOKEN", "hf_test", 1);

@@ -209,6 +209,9 @@ class Hub(Handler):
 
     def answer(self):
         parts = [urllib.parse.unquote(p) for p in urllib.parse.urlsplit(self.path).path.strip("/").split("/")]
+        if len(parts) < 4 + 2 * (parts[0] == "api"):
+            self.refuse(404, "RepoNotFound", "Repository not found")
+            return
         if parts[0] == "api":
             kind, name, word, revision = parts[1], "/".join(parts[2:4]), parts[4], parts[5]
         else:
