@@ -109,6 +109,30 @@ static void test_reads_the_zip_container(void **state) {
     }
 }
 
+/* Other writers of zips do not align members: tensors come out aligned, wherever they lay. */
+static void test_aligns_members(void **state) {
+    (void)state;
+    for (size_t shift = 0; shift < 4; shift++) {
+        tl_buffer pickle = {0};
+        PICKLE(&pickle, "\x80\x02");
+        put_state_dict(&pickle, false);
+        PICKLE(&pickle, ".");
+        test_zip zip = {0};
+        zip_add(&zip, "m/data.pkl", pickle.data, pickle.length, (zip_twist){0});
+        size_t padding = 64 - (zip.file.length + 30 + strlen("m/data/0") + 4) % 64 + shift;
+        zip_add(&zip, "m/data/0", six, sizeof six, (zip_twist){.padding = padding});
+        tl_buffer file = zip_finish(&zip, false);
+        tl_error error;
+        tl_checkpoint *checkpoint = open_file(&file, &error);
+        assert_ok(checkpoint, error);
+        check_state_dict(checkpoint, shift == 0);
+        for (size_t i = 0; i < tl_checkpoint_count(checkpoint); i++)
+            assert_int_equal((uintptr_t)tl_checkpoint_at(checkpoint, i)->data % 4, 0);
+        tl_checkpoint_free(checkpoint);
+        tl_buffer_free(&pickle);
+    }
+}
+
 /* The legacy container around what `fill` puts into the state dict's pickle. */
 static tl_buffer legacy(void (*fill)(tl_buffer *pickle, bool legacy)) {
     tl_buffer file = {0};
@@ -469,6 +493,7 @@ static void test_shards(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_the_zip_container),
+        cmocka_unit_test(test_aligns_members),
         cmocka_unit_test(test_reads_the_legacy_container),
         cmocka_unit_test(test_reads_views_of_storages),
         cmocka_unit_test(test_refuses_broken_legacy_files),
