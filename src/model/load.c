@@ -213,15 +213,33 @@ static bool to_convert(const loader *l, const tl_matrix *matrix) {
            matrix->dtype != TL_Q4 && matrix->in % (int32_t)traits->block == 0;
 }
 
-static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, tl_error *error) {
+/* Converts a slice of rows at a time, giving back the file's pages (`mapped`, may be NULL) behind
+ * it, so that never more than a slice is held twice. */
+static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, const tl_tensor *mapped,
+                    tl_error *error) {
+    enum { SLICE = 16 << 20, PANEL = 64 };
     tl_block *block =
         block_new(tl_matrix_bytes(dtype, matrix->out, matrix->in), "a converted matrix", error);
     if (!block) return false;
-    tl_matrix source = *matrix;
-    if (!tl_matrix_convert(l->compute, &source, dtype, block->data, matrix, error)) {
-        block_free(block);
-        return false;
+    size_t row = (size_t)matrix->stride * tl_dtype_get(matrix->dtype)->block_bytes;
+    int32_t step = (int32_t)(SLICE / row / PANEL + 1) * PANEL;
+    for (int32_t first = 0; first < matrix->out; first += step) {
+        tl_matrix source = *matrix, part;
+        source.out = matrix->out - first < step ? matrix->out - first : step;
+        source.data = (const char *)matrix->data + (size_t)first * row;
+        source.bytes = (size_t)source.out * row;
+        char *to = (char *)block->data + tl_matrix_bytes(dtype, first, matrix->in);
+        if (!tl_matrix_convert(l->compute, &source, dtype, to, &part, error)) {
+            block_free(block);
+            return false;
+        }
+        if (!mapped) continue;
+        tl_tensor done = *mapped;
+        done.data = source.data;
+        done.bytes = source.bytes;
+        tl_tensor_release(&done);
     }
+    *matrix = (tl_matrix){dtype, matrix->out, matrix->in, matrix->in, block->data, block->bytes};
     keep_block(l->model, block);
     return true;
 }
@@ -236,9 +254,8 @@ static bool settle(loader *l, tl_matrix *matrix, tl_block *block, const tl_tenso
             l->model->mapped_bytes += matrix->bytes;
         return true;
     }
-    bool ok = convert(l, matrix, l->options.dtype, error);
+    bool ok = convert(l, matrix, l->options.dtype, block ? NULL : source, error);
     block_free(block);
-    if (source) tl_tensor_release(source);
     return ok;
 }
 
@@ -319,7 +336,7 @@ static bool load_part(loader *l, const tl_weight_name *entry, const tl_weight_ne
     linear->weight.bytes = (size_t)need->out * row;
     linear->bias = need->bias ? l->fused.bias + first : NULL;
     bool convertible = to_convert(l, &l->fused.matrix);
-    if (convertible && !convert(l, &linear->weight, l->options.dtype, error)) return false;
+    if (convertible && !convert(l, &linear->weight, l->options.dtype, NULL, error)) return false;
     if (!convertible && !l->fused.block) l->model->mapped_bytes += linear->weight.bytes;
     if (need->role != TL_ROLE_V || !l->fused.block) return true;
     if (convertible)
@@ -380,7 +397,8 @@ static bool unify_gates(loader *l, tl_stack_weights *stack, tl_error *error) {
     for (int32_t i = 0; i < stack->n_layers; i++) {
         tl_matrix *gate = &stack->layers[i].gate.weight, *up = &stack->layers[i].up.weight;
         if (!gate->data || gate->dtype == up->dtype) continue;
-        if (!convert(l, gate, TL_F32, error) || !convert(l, up, TL_F32, error)) return false;
+        if (!convert(l, gate, TL_F32, NULL, error) || !convert(l, up, TL_F32, NULL, error))
+            return false;
     }
     return true;
 }
