@@ -334,6 +334,7 @@ static bool commit_from_file(tl_http *http, const tl_hub_settings *settings, con
     tl_buffer_free(&nothing.text);
     free(url);
     if (!good) return false;
+    if (reply.status >= 400) return tl_remote_explain(settings, repo, &reply, error);
     if (!tl_is_commit(reply.commit))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: %s does not say the commit (X-Repo-Commit)",
                        repo->id, reply.url);
