@@ -32,6 +32,8 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   tinyllm_kernels(avx2_vnni "avx2+vnni" "TL_CPU_AVX2|TL_CPU_AVX_VNNI" 0 ${avx2} -mavxvnni)
   tinyllm_kernels(avx2 "avx2" "TL_CPU_AVX2" 0 ${avx2})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  tinyllm_kernels(neon_bf16 "neon+bf16" "TL_CPU_NEON|TL_CPU_DOTPROD|TL_CPU_BF16" 0
+    -march=armv8.2-a+dotprod+fp16+bf16)
   tinyllm_kernels(neon_dotprod "neon+dotprod" "TL_CPU_NEON|TL_CPU_DOTPROD" 0 -march=armv8.2-a+dotprod+fp16)
   tinyllm_kernels(neon "neon" "TL_CPU_NEON" 0)
 endif()
