@@ -14,6 +14,7 @@
  *   v_sqrt
  *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
  *   v_store_u16, v_store_i8                  lanes cut to 16 bits, saturated to 8
+ *   v_largest, v_sum_int                     of all lanes: exact in any order
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
@@ -73,16 +74,6 @@ INLINE vf v_abs(vf a) {
 /* The sum of all lanes, by the tree of v_sum4. */
 INLINE float v_sum(vf a) {
     return v_sum4(a, a, a, a)[0];
-}
-
-/* The largest lane; exact in any order. */
-INLINE float v_largest(vf a) {
-    float lanes[VL];
-    v_store(lanes, a);
-    float largest = lanes[0];
-    for (int i = 1; i < VL; i++)
-        largest = lanes[i] > largest ? lanes[i] : largest;
-    return largest;
 }
 
 /* 0, 1, 2 … */

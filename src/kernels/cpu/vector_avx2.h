@@ -93,6 +93,18 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return _mm256_castps256_ps128(all) + _mm256_extractf128_ps(all, 1);
 }
 
+INLINE float v_largest(vf a) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+INLINE int32_t v_sum_int(vi a) {
+    __m128i half =
+        _mm_add_epi32(_mm256_castsi256_si128((__m256i)a), _mm256_extracti128_si256((__m256i)a, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
+}
+
 INLINE vi v_dot4(vi c, vi w, vi x) {
 #if defined(__AVXVNNI__)
     return (vi)_mm256_dpbusd_avx_epi32((__m256i)c, (__m256i)w, (__m256i)x);

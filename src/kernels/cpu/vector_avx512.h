@@ -91,6 +91,13 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all));
 }
 
+INLINE float v_largest(vf a) {
+    return _mm512_reduce_max_ps(a);
+}
+INLINE int32_t v_sum_int(vi a) {
+    return _mm512_reduce_add_epi32((__m512i)a);
+}
+
 INLINE vi v_dot4(vi c, vi w, vi x) {
 #if defined(__AVX512VNNI__)
     return (vi)_mm512_dpbusd_epi32((__m512i)c, (__m512i)w, (__m512i)x);

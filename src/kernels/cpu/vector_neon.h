@@ -90,6 +90,13 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
 }
 
+INLINE float v_largest(vf a) {
+    return vmaxvq_f32(a);
+}
+INLINE int32_t v_sum_int(vi a) {
+    return vaddvq_s32(a);
+}
+
 /* Signed bytes on both sides. */
 enum { V_DOT_SIGNED = 1 };
 INLINE vi v_dot4(vi c, vi w, vi x) {

@@ -103,6 +103,13 @@ INLINE float v_sum1_(vf a) {
 INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return (v4){v_sum1_(a), v_sum1_(b), v_sum1_(c), v_sum1_(d)};
 }
+INLINE float v_largest(vf a) {
+    float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
+    return low > high ? low : high;
+}
+INLINE int32_t v_sum_int(vi a) {
+    return (a[0] + a[1]) + (a[2] + a[3]);
+}
 INLINE vi v_dot4(vi c, vi w, vi x) {
     UNROLL for (int shift = 0; shift < 32; shift += 8) c +=
         ((w >> shift) & v_set_int(0xff)) * ((x << (24 - shift)) >> 24);
