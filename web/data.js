@@ -26,19 +26,14 @@ async function loadReport() {
       cells: Object.fromEntries(
         row.cells.map((cell, i) => [group.tasks[i].name, cell === null ? null : report.cells[cell]])),
     })));
-  markBest();
+  noteRanks();
 }
 
-/* Cells that cannot be told apart from the best of their task, where any can. */
-function markBest() {
+/* The group of each cell in the ranking of its task. */
+function noteRanks() {
   for (const group of report.groups)
-    for (const ranking of group.rankings) {
-      const differ = ranking.order.some((place) => place.group > 1);
-      for (const place of ranking.order) {
-        report.cells[place.cell].rank = place.group;
-        report.cells[place.cell].best = differ && place.group === 1;
-      }
-    }
+    for (const ranking of group.rankings)
+      for (const place of ranking.order) report.cells[place.cell].rank = place.group;
 }
 
 /** The tasks of all groups, in the order of the tables. */

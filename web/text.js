@@ -17,8 +17,13 @@ const byId = (id) => document.getElementById(id);
 
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
-/** A number with fixed decimals; "–" where it is not known. */
-const fixed = (value, decimals) => (known(value) ? value.toFixed(decimals) : '–');
+/** A number with fixed decimals; "–" where it is not known. Halves go to the even digit, as in the printed tables. */
+function fixed(value, decimals) {
+  if (!known(value)) return '–';
+  if (Math.abs(value * 2 ** (decimals + 1)) % 2 !== 1) return value.toFixed(decimals);
+  const below = Math.floor(value * 10 ** decimals);
+  return ((below % 2 === 0 ? below : below + 1) / 10 ** decimals).toFixed(decimals);
+}
 
 /** A number with about three digits. */
 const short = (value) => (known(value) ? String(Number(value.toPrecision(3))) : '–');

@@ -253,6 +253,7 @@ static void append_cell(const tl_tables *tables, int index, tl_buffer *out) {
     text_field(out, "memory_kind", cell->memory_kind);
     bool_field(out, "shared_time", cell->shared_time);
     append_measures(out, cell);
+    bool_field(out, "best", tables->best[index]);
     append_meaning(out, cell, &tables->meanings[index]);
     counts_field(out, "predicted", cell->predicted, cell->labels);
     counts_field(out, "gold", cell->golden, cell->labels);

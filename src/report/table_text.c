@@ -13,6 +13,7 @@ typedef enum style { MARKDOWN, LATEX } style;
 
 static const char like_chance_mark[] = "°";
 static const char collapsed_mark[] = "†";
+static const char best_mark[] = "*";
 
 /* Columns that the text takes in a terminal. */
 static int width_of(const char *text) {
@@ -67,13 +68,16 @@ static void write_cell(const tl_tables *tables, const tl_result_cell *cell, tl_m
         snprintf(text, CELL_SIZE, "%s", tl_cell_done(cell) ? "n/a" : "nan");
         return;
     }
-    const tl_cell_meaning *meaning = &tables->meanings[cell - tables->results->cells];
-    const char *chance = "", *collapsed = "";
+    size_t index = (size_t)(cell - tables->results->cells);
+    const tl_cell_meaning *meaning = &tables->meanings[index];
+    const char *chance = "", *collapsed = "", *best = "";
     if (measure == TL_MEASURE_ACCURACY && meaning->like_chance)
         chance = s == LATEX ? "$^{\\circ}$" : like_chance_mark;
     if (measure == TL_MEASURE_ACCURACY && meaning->collapsed)
         collapsed = s == LATEX ? "$^{\\dagger}$" : collapsed_mark;
-    snprintf(text, CELL_SIZE, "%.*f%s%s", tl_measure_get(measure)->decimals, value, chance,
+    if (measure == TL_MEASURE_ACCURACY && tables->best[index])
+        best = s == LATEX ? "$^{*}$" : best_mark;
+    snprintf(text, CELL_SIZE, "%.*f%s%s%s", tl_measure_get(measure)->decimals, value, best, chance,
              collapsed);
 }
 
@@ -249,22 +253,29 @@ static void list_skipped(const tl_tables *tables, const tl_table_group *group, s
 
 static void append_legend(const tl_tables *tables, const tl_table_group *group, style s,
                           tl_buffer *out) {
-    bool chance = false, collapsed = false;
+    bool best = false, chance = false, collapsed = false;
     for (int i = 0; i < group->model_count * group->task_count; i++) {
         int cell = group->cells[i];
         if (cell < 0 || !tl_cell_done(&tables->results->cells[cell])) continue;
+        best |= tables->best[cell];
         chance |= tables->meanings[cell].like_chance;
         collapsed |= tables->meanings[cell].collapsed;
     }
-    if (!chance && !collapsed) return;
-    tl_buffer_append_string(out, s == LATEX ? "% " : "\n");
-    if (chance)
-        tl_buffer_append_format(out, "%s not distinguishable from chance (p ≥ 0.05)",
-                                like_chance_mark);
-    if (collapsed)
-        tl_buffer_append_format(out, "%s%s one label for at least 95 %% of the examples",
-                                chance ? "; " : "", collapsed_mark);
-    tl_buffer_append_byte(out, '\n');
+    const struct {
+        bool shown;
+        const char *mark, *meaning;
+    } entries[] = {
+        {best, best_mark, "not significantly below the best of its task (McNemar, Holm)"},
+        {chance, like_chance_mark, "not distinguishable from chance (p ≥ 0.05)"},
+        {collapsed, collapsed_mark, "one label for at least 95 % of the examples"},
+    };
+    int shown = 0;
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        if (!entries[i].shown) continue;
+        const char *lead = shown++ ? "; " : s == LATEX ? "% Marks: " : "\nMarks: ";
+        tl_buffer_append_format(out, "%s%s %s", lead, entries[i].mark, entries[i].meaning);
+    }
+    if (shown) tl_buffer_append_byte(out, '\n');
 }
 
 static bool nothing_there(const tl_tables *tables, style s, tl_buffer *out) {

@@ -163,7 +163,11 @@ static bool rank_tasks(tl_tables *tables, tl_table_group *group, tl_error *error
             int cell = group->cells[model * group->task_count + task];
             if (cell >= 0) cells[count++] = cell;
         }
-        good = tl_rank(results, cells, count, &group->rankings[task], error);
+        tl_ranking *ranking = &group->rankings[task];
+        good = tl_rank(results, cells, count, ranking, error);
+        for (int i = 0; good && i < ranking->count; i++)
+            tables->best[ranking->cells[i]] =
+                ranking->group[i] == 1 && ranking->group[ranking->count - 1] > 1;
     }
     free(cells);
     return good;
@@ -173,7 +177,9 @@ bool tl_tables_make(tl_results *results, tl_tables *tables, tl_error *error) {
     *tables = (tl_tables){.results = results};
     tables->meanings = tl_arena_alloc(results->arena, (size_t)results->cell_count,
                                       sizeof *tables->meanings, "tables", error);
-    if (!tables->meanings || !find_groups(tables, error)) return false;
+    tables->best =
+        tl_arena_alloc(results->arena, (size_t)results->cell_count, sizeof(bool), "tables", error);
+    if (!tables->meanings || !tables->best || !find_groups(tables, error)) return false;
     for (int i = 0; i < results->cell_count; i++)
         if (!tl_analyze_cell(results, &results->cells[i], &tables->meanings[i], error))
             return false;

@@ -27,6 +27,7 @@ typedef struct tl_table_group {
 typedef struct tl_tables {
     tl_results *results;
     tl_cell_meaning *meanings; /* [results->cell_count] */
+    bool *best; /* [results->cell_count] in the first of several groups of its task's ranking */
     tl_table_group *groups;
     int group_count;
 } tl_tables;

@@ -98,6 +98,9 @@ async function hostileTextStaysText(browser) {
   assert.equal(await page.evaluate('typeof window.hacked'), 'undefined');
   assert.equal(await page.evaluate("document.querySelectorAll('img, main b').length"), 0);
   assert.match(await page.evaluate("document.querySelector('.detail pre').textContent"), /<\/script><script>window\.hacked = 1<\/script><img src=x/);
+  await page.evaluate('select(1)');
+  assert.equal(await page.evaluate("document.querySelector('.detail pre').textContent.length"), 100000);
+  assert.ok(await page.evaluate("document.querySelector('.item .preview').textContent.length") < 300);
   assert.ok((await column(page, 1)).some((text) => text.includes('</td><b onmouseover=alert(1)>|x`')));
   checkQuiet(page, 1);
   await page.close();

@@ -45,8 +45,8 @@ tl_store *run_fixture_open(const char *directory, int64_t *device) {
     tl_store *store = tl_store_open(directory, true, &error);
     assert_ok(store, error);
     assert_ok(tl_store_device(store, "board-1", "Board 2C",
-                              "{\"cpu\":\"Test core\",\"processors\":2,\"memory_mb\":7620}",
-                              device, &error),
+                              "{\"cpu\":\"Test core\",\"processors\":2,\"memory_mb\":7620}", device,
+                              &error),
               error);
     assert_ok(tl_store_set_fact(store, "command", "\"tinyllm run -m @demo -t @demo\"", &error),
               error);
@@ -130,6 +130,16 @@ static void write_text(char *text, size_t size, int task, int example, bool host
              example, tasks[task].name, example * 7 % 13, example, hostile ? hostile_text : "");
 }
 
+enum { LONG_TEXT = 100000 };
+
+/* A passage as long as they come, for the second example. */
+static const char *long_text(void) {
+    static char text[LONG_TEXT + 1];
+    for (int i = 0; i < LONG_TEXT; i++)
+        text[i] = "A long passage. "[i % 16];
+    return text;
+}
+
 static void fill_cell(tl_store *store, int64_t cell, tl_protocol protocol, int model, int task,
                       int examples, bool hostile) {
     int options = tasks[task].options;
@@ -140,7 +150,8 @@ static void fill_cell(tl_store *store, int64_t cell, tl_protocol protocol, int m
         int wrong = (gold + 1) % options;
         int prediction = run_fixture_right(model, task, i) ? gold : wrong;
         double seconds = 0.004 * (model + 1) * (1 + (double)(i % 17) / 10);
-        run_fixture_answer(store, cell, protocol, i, options, gold, prediction, seconds, text);
+        run_fixture_answer(store, cell, protocol, i, options, gold, prediction, seconds,
+                           hostile && i == 1 ? long_text() : text);
     }
 }
 

@@ -73,7 +73,7 @@ static void test_markdown_is_the_studys_layout(void **state) {
     test_assert_contains(text, "# Board 2C · study · f32\n\n## Accuracy (%)\n\n"
                                "| Model | Parameters |   ARC-e | PIQA |  Avg. |\n"
                                "| :---- | ---------: | ------: | ---: | ----: |\n"
-                               "| Alpha |        20M |   75.00 |    … | 75.00 |\n"
+                               "| Alpha |        20M |  75.00* |    … | 75.00 |\n"
                                "| zeta  |        20M | 25.00°† |  nan | 25.00 |\n");
     test_assert_contains(text, "## Inference time (ms)");
     test_assert_contains(text, "| Alpha |        20M |  2.00 |    … |  2.00 |\n");
@@ -83,7 +83,8 @@ static void test_markdown_is_the_studys_layout(void **state) {
     test_assert_contains(text, "## Model size (MB)");
     test_assert_contains(text, "- nan: zeta on PIQA: oom_killed, no \\| room\n");
     test_assert_contains(text, "- …: Alpha on PIQA: running, 3 of 9 examples\n");
-    test_assert_contains(text, "° not distinguishable from chance (p ≥ 0.05); † one label");
+    test_assert_contains(text, "Marks: * not significantly below the best of its task (McNemar, Holm); "
+                               "° not distinguishable from chance (p ≥ 0.05); † one label");
     free(text);
 }
 
