@@ -3,15 +3,27 @@
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../src/kernels/cpu/*.c)
 set(kernel_sets)
 
+# Under sanitizers compilers take minutes over the unrolled products: those builds are for finding mistakes, so they leave
+# out the sets that differ from another by single instructions, and optimise less.
+set(kernel_optimization -O3)
+set(kernel_sets_left_out)
+if(TINYLLM_SANITIZE)
+  set(kernel_optimization -O1)
+  set(kernel_sets_left_out avx512_bf16 avx512_vnni avx2_vnni)
+endif()
+
 # tinyllm_kernels(SUFFIX NAME NEEDS WANTS FLAGS…): instantiates the kernels as tl_kernels_SUFFIX, called NAME, for
 # processors that have NEEDS (masks of cpu_features.h); chosen unasked where they have WANTS too.
 function(tinyllm_kernels suffix name needs wants)
+  if(suffix IN_LIST kernel_sets_left_out)
+    return()
+  endif()
   add_library(kernels_${suffix} OBJECT ${kernel_sources})
   target_include_directories(kernels_${suffix} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src
     ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include)
   target_compile_definitions(kernels_${suffix} PRIVATE TL_ISA=${suffix} "TL_ISA_NAME=\"${name}\""
     "TL_CPU_NEEDS=(${needs})" "TL_CPU_WANTS=(${wants})")
-  target_compile_options(kernels_${suffix} PRIVATE -O3 ${ARGN})
+  target_compile_options(kernels_${suffix} PRIVATE ${kernel_optimization} ${ARGN})
   target_link_libraries(kernels_${suffix} PRIVATE tinyllm_options)
   set_target_properties(kernels_${suffix} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_sources(tinyllm PRIVATE $<TARGET_OBJECTS:kernels_${suffix}>)
