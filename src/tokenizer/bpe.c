@@ -61,9 +61,8 @@ static const tl_merge *merge_of(const tl_bpe *bpe, int32_t left, int32_t right) 
     return merge->pair == UINT64_MAX ? NULL : merge;
 }
 
-static bool grow_merges(tl_bpe *bpe, tl_error *error) {
+static bool grow_merges(tl_bpe *bpe, uint32_t slots, tl_error *error) {
     uint32_t old = bpe->merges ? bpe->mask + 1 : 0;
-    uint32_t slots = old ? old * 2 : 64;
     tl_bpe grown = {.merges = malloc(slots * sizeof(tl_merge)), .mask = slots - 1};
     if (!grown.merges) return tl_fail_memory(error, slots * sizeof(tl_merge), "merges");
     memset(grown.merges, 0xff, slots * sizeof(tl_merge));
@@ -74,6 +73,34 @@ static bool grow_merges(tl_bpe *bpe, tl_error *error) {
     bpe->merges = grown.merges;
     bpe->mask = grown.mask;
     return true;
+}
+
+/* The id of "left right". Files list merges in the order of what they make: the id after that of
+ * the merge before is tried first, which spares most look-ups. */
+static int32_t merged_id(const tl_subword *model, const char *left, size_t left_length,
+                         const char *right, size_t right_length) {
+    size_t length, wanted = left_length + right_length;
+    const char *text = tl_vocab_text(&model->vocab, model->bpe.last + 1, &length);
+    if (text && length == wanted && memcmp(text, left, left_length) == 0 &&
+        memcmp(text + left_length, right, right_length) == 0)
+        return model->bpe.last + 1;
+    char stack[256];
+    char *merged = wanted <= sizeof stack ? stack : malloc(wanted);
+    if (!merged) return -1;
+    memcpy(merged, left, left_length);
+    memcpy(merged + left_length, right, right_length);
+    int32_t id = tl_vocab_find(&model->vocab, merged, wanted);
+    if (merged != stack) free(merged);
+    return id;
+}
+
+/* Slots to make next: at first for about as many merges as there are tokens. */
+static uint32_t next_size(const tl_subword *model) {
+    if (model->bpe.merges) return 2 * (model->bpe.mask + 1);
+    uint32_t slots = 64;
+    while (slots / 8 * 5 <= (uint32_t)model->vocab.count)
+        slots *= 2;
+    return slots;
 }
 
 static bool absent(const char *text, size_t length, const char *where, tl_error *error) {
@@ -90,16 +117,16 @@ bool tl_bpe_add_merge(tl_subword *model, const char *left, size_t left_length, c
     if (right_id < 0) return absent(right, right_length, where, error);
     size_t prefix = bpe->prefix ? strlen(bpe->prefix) : 0;
     size_t kept = right_length > prefix ? right_length - prefix : 0;
-    char stack[256];
-    char *merged = left_length + kept <= sizeof stack ? stack : malloc(left_length + kept);
-    if (!merged) return tl_fail_memory(error, left_length + kept, "merges");
-    memcpy(merged, left, left_length);
-    memcpy(merged + left_length, right + (right_length - kept), kept);
-    int32_t id = tl_vocab_find(&model->vocab, merged, left_length + kept);
-    bool good = id >= 0 || absent(merged, left_length + kept, where, error);
-    if (merged != stack) free(merged);
-    if (!good) return false;
-    if (bpe->count >= bpe->mask / 8 * 5 && !grow_merges(bpe, error)) return false;
+    right += right_length - kept;
+    int32_t id = merged_id(model, left, left_length, right, kept);
+    if (id < 0)
+        return tl_fail(error, TL_ERROR_FORMAT, "%s: merges: '%.*s%.*s' is not in the vocabulary",
+                       where, left_length > 60 ? 60 : (int)left_length, left,
+                       kept > 60 ? 60 : (int)kept, right);
+    bpe->last = id;
+    if ((!bpe->merges || bpe->count >= bpe->mask / 8 * 5) &&
+        !grow_merges(bpe, next_size(model), error))
+        return false;
     uint64_t pair = (uint64_t)(uint32_t)left_id << 32 | (uint32_t)right_id;
     tl_merge *slot = find_merge(bpe, pair);
     bpe->count += slot->pair == UINT64_MAX;
@@ -173,7 +200,7 @@ static bool words_are_marked(const tl_subword *model) {
 static bool bpe_finish(tl_subword *model, const char *where, tl_error *error) {
     (void)where;
     tl_bpe *bpe = &model->bpe;
-    if (!bpe->merges && !grow_merges(bpe, error)) return false;
+    if (!bpe->merges && !grow_merges(bpe, 64, error)) return false;
     tl_subword_byte_ids(&model->vocab, bpe->bytes);
     for (uint32_t point = 0; point < sizeof bpe->low / sizeof *bpe->low; point++) {
         tl_buffer text = {0};

@@ -14,7 +14,32 @@ struct tl_charsmap {
     size_t unit_count;
     char *texts; /* replacements, each ended by a NUL; text_length bytes and one NUL more */
     size_t text_length;
+    const char *ascii[128]; /* what replaces each character; NULL: itself */
 };
+
+static uint32_t offset_of(uint32_t unit) {
+    return (unit >> 10) << ((unit & 1u << 9) >> 6);
+}
+
+/* What replaces `text`: decided by the shortest prefix of it that the trie knows, as in the
+ * reference; NULL for none. */
+static const char *replacement(const tl_charsmap *map, const char *text, size_t length) {
+    size_t place = offset_of(map->units[0]);
+    for (size_t i = 0; i < length && text[i]; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        place ^= byte;
+        if (place >= map->unit_count) return NULL;
+        uint32_t unit = map->units[place];
+        if ((unit & (1u << 31 | 0xff)) != byte) return NULL;
+        place ^= offset_of(unit);
+        if (place >= map->unit_count) return NULL;
+        if (unit >> 8 & 1) {
+            size_t at = map->units[place] & 0x7fffffff;
+            return at <= map->text_length ? map->texts + at : NULL;
+        }
+    }
+    return NULL;
+}
 
 tl_charsmap *tl_charsmap_new(const void *bytes, size_t length, const char *where, tl_error *error) {
     const unsigned char *at = bytes;
@@ -51,6 +76,8 @@ tl_charsmap *tl_charsmap_new(const void *bytes, size_t length, const char *where
                 where);
         return NULL;
     }
+    for (int c = 0; c < 128; c++)
+        map->ascii[c] = replacement(map, (const char[]){(char)c}, 1);
     return map;
 }
 
@@ -100,30 +127,6 @@ size_t tl_charsmap_bytes(const tl_charsmap *map) {
     return sizeof *map + map->unit_count * sizeof *map->units + map->text_length + 1;
 }
 
-static uint32_t offset_of(uint32_t unit) {
-    return (unit >> 10) << ((unit & 1u << 9) >> 6);
-}
-
-/* What replaces `text`: decided by the shortest prefix of it that the trie knows, as in the
- * reference; NULL for none. */
-static const char *replacement(const tl_charsmap *map, const char *text, size_t length) {
-    size_t place = offset_of(map->units[0]);
-    for (size_t i = 0; i < length && text[i]; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        place ^= byte;
-        if (place >= map->unit_count) return NULL;
-        uint32_t unit = map->units[place];
-        if ((unit & (1u << 31 | 0xff)) != byte) return NULL;
-        place ^= offset_of(unit);
-        if (place >= map->unit_count) return NULL;
-        if (unit >> 8 & 1) {
-            size_t at = map->units[place] & 0x7fffffff;
-            return at <= map->text_length ? map->texts + at : NULL;
-        }
-    }
-    return NULL;
-}
-
 /* The end of the grapheme that starts at `start`. */
 static size_t grapheme_end(const char *text, size_t length, size_t start) {
     utf8proc_int32_t state = 0;
@@ -140,10 +143,27 @@ static size_t grapheme_end(const char *text, size_t length, size_t start) {
     return end;
 }
 
+/* Is the character at `start` a grapheme of its own, by a look at the next? */
+static bool is_ascii_grapheme(const char *text, size_t length, size_t start) {
+    if ((unsigned char)text[start] >= 0x80) return false;
+    if (start + 1 == length) return true;
+    return (unsigned char)text[start + 1] < 0x80 &&
+           !(text[start] == '\r' && text[start + 1] == '\n');
+}
+
 void tl_charsmap_apply(const tl_charsmap *map, const char *text, size_t length, tl_buffer *out,
                        bool *first) {
     size_t before = out->length;
     for (size_t start = 0; start < length;) {
+        if (is_ascii_grapheme(text, length, start)) {
+            const char *other = map->ascii[(unsigned char)text[start]];
+            if (other)
+                tl_buffer_append_string(out, other);
+            else
+                tl_buffer_append(out, text + start, 1);
+            if (start++ == 0 && out->length == before) *first = false;
+            continue;
+        }
         size_t end = grapheme_end(text, length, start);
         const char *whole =
             end - start <= GRAPHEME_LIMIT ? replacement(map, text + start, end - start) : NULL;

@@ -61,6 +61,10 @@ size_t tl_subword_bytes(const tl_subword *model) {
 }
 
 static bool read_ids(tl_subword *model, tl_scan *scan, const char *where, tl_error *error) {
+    size_t entries = 1, bytes = (size_t)(scan->end - scan->at);
+    for (const char *at = scan->at; (at = memchr(at, ',', (size_t)(scan->end - at))); at++)
+        entries++; /* about: a token may hold commas */
+    tl_vocab_reserve(&model->vocab, entries, bytes / 2);
     if (!tl_scan_expect(scan, '{')) return false;
     bool first = true, done;
     while (tl_scan_next(scan, '}', &first, &done) && !done) {

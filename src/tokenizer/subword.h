@@ -24,6 +24,7 @@ typedef enum tl_unknown {
 typedef struct tl_bpe {
     tl_merge *merges;
     uint32_t mask, count;
+    int32_t last;    /* what the merge added last makes */
     int32_t unknown; /* id or tl_unknown */
     bool fuse_unknown, byte_fallback, ignore_merges;
     char *prefix, *suffix; /* continuing_subword_prefix, end_of_word_suffix; NULL for none */

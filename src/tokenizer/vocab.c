@@ -16,16 +16,14 @@ static tl_vocab_slot *find_slot(const tl_vocab *vocab, const char *text, size_t 
     for (uint32_t i = hash & vocab->mask;; i = (i + 1) & vocab->mask) {
         tl_vocab_slot *slot = &vocab->slots[i];
         if (slot->id < 0) return slot;
-        if (slot->hash != hash) continue;
-        const tl_vocab_token *token = &vocab->tokens[slot->id];
-        if (token->length == length && memcmp(vocab->text.data + token->offset, text, length) == 0)
+        if (slot->hash == hash && slot->length == length &&
+            memcmp(vocab->text.data + slot->offset, text, length) == 0)
             return slot;
     }
 }
 
-static bool grow_slots(tl_vocab *vocab, tl_error *error) {
+static bool grow_slots(tl_vocab *vocab, uint32_t count, tl_error *error) {
     uint32_t old_count = vocab->slots ? vocab->mask + 1 : 0;
-    uint32_t count = old_count ? old_count * 2 : 1024;
     tl_vocab_slot *slots = malloc(count * sizeof *slots);
     if (!slots) return tl_fail_memory(error, count * sizeof *slots, "the vocabulary");
     memset(slots, 0xff, count * sizeof *slots);
@@ -56,6 +54,16 @@ static bool grow_tokens(tl_vocab *vocab, int32_t id, tl_error *error) {
     return true;
 }
 
+void tl_vocab_reserve(tl_vocab *vocab, size_t count, size_t bytes) {
+    uint32_t slots = 1024;
+    if (count > TL_VOCAB_LIMIT) count = TL_VOCAB_LIMIT;
+    while (slots / 8 * 5 <= count)
+        slots *= 2;
+    if (!vocab->slots) grow_slots(vocab, slots, NULL);
+    tl_buffer text = vocab->text;
+    if (tl_buffer_reserve(&text, bytes)) vocab->text = text;
+}
+
 bool tl_vocab_add(tl_vocab *vocab, const char *text, size_t length, int64_t id, const char *where,
                   tl_error *error) {
     int shown = length > 60 ? 60 : (int)length;
@@ -68,7 +76,7 @@ bool tl_vocab_add(tl_vocab *vocab, const char *text, size_t length, int64_t id, 
     if (vocab->text.length + length + 1 > UINT32_MAX)
         return tl_fail(error, TL_ERROR_LIMIT, "%s: a vocabulary of more than 4 GB", where);
     if ((!vocab->slots || (uint32_t)vocab->count > vocab->mask / 8 * 5) &&
-        !grow_slots(vocab, error))
+        !grow_slots(vocab, vocab->slots ? 2 * (vocab->mask + 1) : 1024, error))
         return false;
     if (id >= vocab->allocated && !grow_tokens(vocab, (int32_t)id, error)) return false;
     uint32_t hash = (uint32_t)tl_hash(text, length);
@@ -77,7 +85,7 @@ bool tl_vocab_add(tl_vocab *vocab, const char *text, size_t length, int64_t id, 
         return tl_fail(error, TL_ERROR_FORMAT, "%s: token '%.*s' has both id %d and id %lld", where,
                        shown, text, slot->id, (long long)id);
     vocab->tokens[id] = (tl_vocab_token){(uint32_t)vocab->text.length, (uint32_t)length, true};
-    *slot = (tl_vocab_slot){hash, (int32_t)id};
+    *slot = (tl_vocab_slot){hash, (int32_t)id, (uint32_t)vocab->text.length, (uint32_t)length};
     tl_buffer_append(&vocab->text, text, length);
     tl_buffer_append_byte(&vocab->text, 0);
     if (vocab->text.failed) return tl_fail_memory(error, length, "the vocabulary");

@@ -7,9 +7,11 @@
 /* Ids lie below this; a file that wants more is refused. */
 enum { TL_VOCAB_LIMIT = 1 << 22 };
 
+/* Holds the place of the text too: a look-up touches the slot and the text, nothing else. */
 typedef struct tl_vocab_slot {
     uint32_t hash;
     int32_t id; /* -1: free */
+    uint32_t offset, length;
 } tl_vocab_slot;
 
 typedef struct tl_vocab_token {
@@ -35,6 +37,10 @@ void tl_vocab_free(tl_vocab *vocab);
  * message starts with `where`. */
 bool tl_vocab_add(tl_vocab *vocab, const char *text, size_t length, int64_t id, const char *where,
                   tl_error *error);
+
+/* Makes room for `count` tokens of `bytes` bytes in all. A hint: memory that cannot be had is no
+ * error. */
+void tl_vocab_reserve(tl_vocab *vocab, size_t count, size_t bytes);
 
 /* The id of a token, or -1. */
 int32_t tl_vocab_find(const tl_vocab *vocab, const char *text, size_t length);
