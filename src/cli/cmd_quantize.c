@@ -70,7 +70,7 @@ static bool save_weights(const char *directory, const char *output, tl_dtype dty
     tl_model *model = compute ? tl_model_load(directory, &options, compute, error) : NULL;
     tl_compute_free(compute);
     tl_pool_free(pool);
-    bool ok = model && tl_model_save(model, output, error);
+    bool ok = model && tl_model_save(model, dtype, output, error);
     tl_model_unload(model);
     return ok;
 }

@@ -99,8 +99,7 @@ static bool add_need(void *context, const tl_weight_need *need, tl_error *error)
     size_t vector = need->bias || need->in == 0 ? (size_t)need->out * sizeof(float) : 0;
     f->memory->weights_owned += vector;
     if (need->in == 0) return true;
-    bool packs = need->in % (int32_t)tl_dtype_get(f->dtype)->block == 0;
-    tl_dtype dtype = packs ? f->dtype : f->stored;
+    tl_dtype dtype = tl_weight_dtype(need->role, need->in, f->dtype, f->stored);
     size_t bytes = tl_matrix_bytes(dtype, need->out, need->in);
     if (dtype == f->stored)
         f->memory->weights_mapped += bytes;

@@ -127,6 +127,11 @@ tl_norm_weights *tl_model_norm(tl_model *model, const tl_weight_need *need);
 tl_linear_weights *tl_model_linear(tl_model *model, const tl_weight_need *need);
 tl_stack_weights *tl_model_stack(tl_model *model, tl_stack stack);
 
+/* The dtype a matrix gets when `wanted` is asked for: position tables stay as stored, a row that is
+ * no multiple of a block too, and q4 keeps the embedding and the head, where rounding shows most,
+ * at q8. */
+tl_dtype tl_weight_dtype(tl_weight_role role, int32_t in, tl_dtype wanted, tl_dtype stored);
+
 /* The name a weight has in checkpoints of our own (tinyllm quantize): "decoder.3.q". */
 void tl_weight_own_name(const tl_weight_need *need, char *name, size_t size);
 

@@ -95,6 +95,13 @@ int64_t tl_model_count_parameters(const tl_model_spec *spec) {
     return parameters;
 }
 
+tl_dtype tl_weight_dtype(tl_weight_role role, int32_t in, tl_dtype wanted, tl_dtype stored) {
+    bool sensitive = role == TL_ROLE_EMBEDDING || role == TL_ROLE_HEAD;
+    if (stored == TL_Q8 || stored == TL_Q4) return sensitive ? TL_Q8 : stored;
+    if (role == TL_ROLE_POSITIONS || in % (int32_t)tl_dtype_get(wanted)->block) return stored;
+    return wanted == TL_Q4 && sensitive ? TL_Q8 : wanted;
+}
+
 void tl_weight_own_name(const tl_weight_need *need, char *name, size_t size) {
     static const char *const roles[] = {
         [TL_ROLE_EMBEDDING] = "embedding",

@@ -207,10 +207,10 @@ static bool load_rows(loader *l, const char *name, tl_weight_layout layout, int3
     return true;
 }
 
-static bool to_convert(const loader *l, const tl_matrix *matrix) {
-    const tl_dtype_traits *traits = tl_dtype_get(l->options.dtype);
-    return l->options.convert && matrix->dtype != l->options.dtype && matrix->dtype != TL_Q8 &&
-           matrix->dtype != TL_Q4 && matrix->in % (int32_t)traits->block == 0;
+/* The dtype the options give a matrix: its own where nothing is to be converted. */
+static tl_dtype target_dtype(const loader *l, tl_weight_role role, const tl_matrix *matrix) {
+    if (!l->options.convert) return matrix->dtype;
+    return tl_weight_dtype(role, matrix->in, l->options.dtype, matrix->dtype);
 }
 
 /* Converts a slice of rows at a time, giving back the file's pages (`mapped`, may be NULL) behind
@@ -245,16 +245,17 @@ static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, const tl_tenso
 }
 
 /* Gives `matrix` its final place: as it is, or converted with the source's memory given back. */
-static bool settle(loader *l, tl_matrix *matrix, tl_block *block, const tl_tensor *source,
-                   tl_error *error) {
-    if (!to_convert(l, matrix)) {
+static bool settle(loader *l, tl_weight_role role, tl_matrix *matrix, tl_block *block,
+                   const tl_tensor *source, tl_error *error) {
+    tl_dtype dtype = target_dtype(l, role, matrix);
+    if (dtype == matrix->dtype) {
         if (block)
             keep_block(l->model, block);
         else
             l->model->mapped_bytes += matrix->bytes;
         return true;
     }
-    bool ok = convert(l, matrix, l->options.dtype, block ? NULL : source, error);
+    bool ok = convert(l, matrix, dtype, block ? NULL : source, error);
     block_free(block);
     return ok;
 }
@@ -295,7 +296,7 @@ static bool load_matrix(loader *l, const tl_weight_need *need, tl_matrix *matrix
     if (packed) return true;
     if (!load_rows(l, name, layout, need->out, need->in, matrix, &block, &source, error))
         return false;
-    return settle(l, matrix, block, source, error);
+    return settle(l, need->role, matrix, block, source, error);
 }
 
 /* ---- fused q, k, v --------------------------------------------------------------------------- */
@@ -335,8 +336,9 @@ static bool load_part(loader *l, const tl_weight_name *entry, const tl_weight_ne
     linear->weight.data = (const char *)l->fused.matrix.data + (size_t)first * row;
     linear->weight.bytes = (size_t)need->out * row;
     linear->bias = need->bias ? l->fused.bias + first : NULL;
-    bool convertible = to_convert(l, &l->fused.matrix);
-    if (convertible && !convert(l, &linear->weight, l->options.dtype, NULL, error)) return false;
+    tl_dtype dtype = target_dtype(l, need->role, &l->fused.matrix);
+    bool convertible = dtype != l->fused.matrix.dtype;
+    if (convertible && !convert(l, &linear->weight, dtype, NULL, error)) return false;
     if (!convertible && !l->fused.block) l->model->mapped_bytes += linear->weight.bytes;
     if (need->role != TL_ROLE_V || !l->fused.block) return true;
     if (convertible)
@@ -452,6 +454,7 @@ static bool load_weights(loader *l, tl_error *error) {
     spec->stored = TL_F32;
     for (int i = 0; i < TL_DTYPE_COUNT; i++)
         if (l->stored[i] > l->stored[spec->stored]) spec->stored = (tl_dtype)i;
+    if (own_dtype && !tl_dtype_parse(own_dtype, &spec->stored, error)) return false;
     model->parameters = tl_model_count_parameters(spec);
     model->owned_bytes += tl_arena_bytes(model->arena);
     return true;

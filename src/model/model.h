@@ -135,8 +135,8 @@ bool tl_model_read_spec(const char *directory, tl_model_spec *spec, tl_error *er
 
 /* Writes the model's weights as `directory`/model.safetensors in the project's own layout: matrices
  * as the kernels read them, packed ones as u8 described in the metadata, everything aligned, so
- * that loading maps them. tl_model_load recognises it. */
-bool tl_model_save(const tl_model *model, const char *directory, tl_error *error);
+ * that loading maps them. tl_model_load recognises it. `dtype` is what it was converted to. */
+bool tl_model_save(const tl_model *model, tl_dtype dtype, const char *directory, tl_error *error);
 
 /* Writes the tensors of a checkpoint as `directory`/model.safetensors under their own names, with
  * f32, f16 and bf16 ones converted to `dtype` (one of these): any other program reads it too. */

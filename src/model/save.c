@@ -210,12 +210,12 @@ static bool write_own(const void *context, output *o, tl_error *error) {
     return tl_model_visit(&s.model->spec, save_need, &s, error);
 }
 
-bool tl_model_save(const tl_model *model, const char *directory, tl_error *error) {
+bool tl_model_save(const tl_model *model, tl_dtype dtype, const char *directory, tl_error *error) {
     layout l = {0};
     saving s = {.model = model, .layout = &l, .metadata = true};
     tl_buffer_append_format(&l.header,
                             "{\"__metadata__\":{\"tinyllm.format\":\"%s\",\"tinyllm.dtype\":\"%s\"",
-                            TL_OWN_FORMAT, tl_dtype_get(model->embedding.dtype)->name);
+                            TL_OWN_FORMAT, tl_dtype_get(dtype)->name);
     tl_model_visit(&model->spec, save_need, &s, error);
     tl_buffer_append_string(&l.header, "}");
     l.tensors = 1; /* so that a comma follows the metadata */

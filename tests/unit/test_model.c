@@ -226,7 +226,7 @@ static void test_packed_checkpoint_maps_back(void **state) {
         assert_ok(model != NULL, error);
         const char *output = test_scratch_path("packed-%d", i);
         fixture_checkpoint(output, &made);
-        assert_ok(tl_model_save(model, output, &error), error);
+        assert_ok(tl_model_save(model, dtypes[i], output, &error), error);
         tl_model *again = tl_model_load(output, NULL, compute, &error);
         assert_ok(again != NULL, error);
         assert_int_equal(again->spec.stored, dtypes[i]);
@@ -236,6 +236,8 @@ static void test_packed_checkpoint_maps_back(void **state) {
         assert_int_equal(a->bytes, b->bytes);
         assert_memory_equal(a->data, b->data, a->bytes);
         assert_int_equal((uintptr_t)b->data % 64, 0);
+        assert_int_equal(again->embedding.dtype, TL_Q8);
+        assert_int_equal(again->position_embedding.dtype, TL_F32);
         tl_model_unload(again);
         options.dtype = TL_BF16;
         assert_null(tl_model_load(output, &options, compute, &error));
