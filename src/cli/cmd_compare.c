@@ -48,7 +48,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     if (operands < 2)
         return cli_usage(command, "expected two runs or more (or study); the first is the base");
     tl_error error = {0};
-    tl_results *results = tl_results_load((const char *const *)argv, operands, &error);
+    tl_results *results = tl_results_load((const char *const *)argv, operands, false, &error);
     if (!results) return cli_fail(command, &error);
     tl_comparisons comparisons;
     status = tl_compare(results, &comparisons, &error) ? compare(command, &comparisons, &chosen)

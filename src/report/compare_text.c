@@ -69,12 +69,8 @@ static bool find_texts(const tl_results *results, const tl_compared *row, excerp
     for (int i = 0; i < 2; i++) {
         const tl_result_cell *cell = &results->cells[sides[i]];
         const tl_result_run *run = &results->runs[cell->run];
-        if (run->kind != TL_RUN_STORE) continue;
-        tl_store *store = tl_store_open(run->directory, false, error);
-        if (!store) return false;
-        bool good = tl_store_each_example(store, cell->store_id, take_text, wanted, error);
-        tl_store_close(store);
-        return good;
+        if (run->store)
+            return tl_store_each_example(run->store, cell->store_id, take_text, wanted, error);
     }
     return true;
 }

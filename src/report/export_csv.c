@@ -75,10 +75,7 @@ static bool take_example(void *context, const tl_example *example) {
     return !line->failed && fwrite(line->data, 1, line->length, w->out) == line->length;
 }
 
-static bool write_examples(const tl_results *results, const char *directory, const char *path,
-                           tl_error *error) {
-    tl_store *store = tl_store_open(directory, false, error);
-    if (!store) return false;
+static bool write_examples(const tl_results *results, const char *path, tl_error *error) {
     writer w = {.out = fopen(path, "wbe"), .results = results};
     bool good = w.out || tl_fail_errno(error, "%s: cannot create", path);
     if (good)
@@ -87,13 +84,13 @@ static bool write_examples(const tl_results *results, const char *directory, con
               w.out);
     for (int i = 0; good && i < results->cell_count; i++) {
         w.cell = &results->cells[i];
-        good = tl_store_each_example(store, w.cell->store_id, take_example, &w, error);
+        good = tl_store_each_example(results->runs[0].store, w.cell->store_id, take_example, &w,
+                                     error);
         if (good && w.line.failed) good = tl_fail_memory(error, w.line.length, "an example");
         if (good && ferror(w.out)) good = tl_fail_errno(error, "%s: cannot write", path);
     }
     if (w.out && fclose(w.out) != 0 && good) good = tl_fail_errno(error, "%s: cannot write", path);
     tl_buffer_free(&w.line);
-    tl_store_close(store);
     return good;
 }
 
@@ -107,14 +104,14 @@ static bool write_cells(tl_results *results, const char *path, tl_error *error) 
 }
 
 bool tl_export_csv(const char *directory, const char *out, tl_error *error) {
-    tl_results *results = tl_results_load(&directory, 1, error);
+    tl_results *results = tl_results_load_run(directory, error);
     tl_buffer cells = {0}, examples = {0};
     tl_buffer_append_format(&cells, "%s/cells.csv", out);
     tl_buffer_append_format(&examples, "%s/examples.csv", out);
     bool good = results != NULL;
     if (good && (cells.failed || examples.failed)) good = tl_fail_memory(error, 0, "a path");
     good = good && tl_dir_create(out, error) && write_cells(results, cells.data, error) &&
-           write_examples(results, directory, examples.data, error);
+           write_examples(results, examples.data, error);
     tl_buffer_free(&cells);
     tl_buffer_free(&examples);
     tl_results_free(results);

@@ -343,7 +343,7 @@ bool tl_export_mlflow(const char *directory, const char *uri, const char *experi
                       tl_error *error) {
     if (count) *count = 0;
     client c = {.error = error};
-    tl_results *results = tl_results_load(&directory, 1, error);
+    tl_results *results = tl_results_load_run(directory, error);
     bool good = results && open_client(&c, uri) && export_cells(&c, experiment, results, count);
     close_client(&c);
     tl_results_free(results);

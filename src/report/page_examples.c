@@ -250,8 +250,7 @@ static bool pack_set(packing *p, tl_store *store, const tl_results *results, int
 
 static bool pack_run(packing *p, const tl_results *results, int run, tl_buffer *sets,
                      tl_buffer *cells) {
-    tl_store *store = tl_store_open(results->runs[run].directory, false, p->packer.error);
-    if (!store) return false;
+    tl_store *store = results->runs[run].store;
     bool good = true;
     for (int i = 0; good && i < results->cell_count; i++) {
         if (results->cells[i].run != run) continue;
@@ -259,7 +258,6 @@ static bool pack_run(packing *p, const tl_results *results, int run, tl_buffer *
         find_set(results, i, &leader, &fullest);
         if (leader == i) good = pack_set(p, store, results, leader, fullest, sets, cells);
     }
-    tl_store_close(store);
     return good;
 }
 
@@ -270,8 +268,7 @@ bool tl_page_pack_examples(const tl_results *results, FILE *out, tl_error *error
     tl_buffer_append_byte(&cells, '{');
     bool good = !sets.failed && !cells.failed;
     for (int run = 0; good && run < results->run_count; run++)
-        if (results->runs[run].kind == TL_RUN_STORE)
-            good = pack_run(&p, results, run, &sets, &cells);
+        if (results->runs[run].store) good = pack_run(&p, results, run, &sets, &cells);
     good = good && !sets.failed && !cells.failed;
     if (good)
         fprintf(out,

@@ -18,7 +18,10 @@ tl_results *tl_results_new(tl_error *error) {
 
 void tl_results_free(tl_results *results) {
     if (!results) return;
+    for (int i = 0; i < results->run_count; i++)
+        tl_store_close(results->runs[i].store);
     tl_arena_free(results->arena);
+    tl_buffer_free(&results->salvaged);
     free(results->runs);
     free(results->devices);
     free(results->cells);
@@ -405,10 +408,13 @@ static bool gather_facts(tl_store *store, tl_buffer *facts) {
 static bool read_store(reading *r, const char *operand) {
     tl_buffer facts = {0};
     bool good = gather_facts(r->store, &facts) || tl_fail_memory(r->error, 0, "facts");
-    tl_result_run run = {TL_RUN_STORE, operand, operand, tl_buffer_string(&facts)};
-    if (good) r->run = tl_results_new_run(r->results, &run, r->error);
+    tl_result_run run = {TL_RUN_STORE, operand, operand, tl_buffer_string(&facts), r->store};
+    r->run = good ? tl_results_new_run(r->results, &run, r->error) : -1;
     tl_buffer_free(&facts);
-    if (!good || r->run < 0) return false;
+    if (r->run < 0) {
+        tl_store_close(r->store); /* from here on the results own it */
+        return false;
+    }
     int first = r->results->cell_count;
     if (!tl_store_each_device(r->store, take_device, r, r->error) || r->failed) return false;
     if (!tl_store_each_cell(r->store, take_cell, r, r->error) || r->failed) return false;
@@ -417,12 +423,23 @@ static bool read_store(reading *r, const char *operand) {
     return true;
 }
 
+static tl_store *open_store(tl_results *results, const char *directory, tl_error *error) {
+    if (!results->salvage) return tl_store_open(directory, false, error);
+    tl_store_salvaged found = {0};
+    tl_store *store = tl_store_salvage(directory, &found, error);
+    if (store)
+        tl_buffer_append_format(
+            &results->salvaged, "%s: %lld cells, %lld examples, %lld measures could be read%s%s\n",
+            directory, (long long)found.cells, (long long)found.examples, (long long)found.measures,
+            found.complete ? "; nothing is damaged" : "; damaged: ", found.damaged);
+    return store;
+}
+
 static bool add_store(tl_results *results, const char *operand, tl_error *error) {
     reading r = {.results = results, .error = error};
-    r.store = tl_store_open(operand, false, error);
+    r.store = open_store(results, operand, error);
     if (!r.store) return false;
     bool good = read_store(&r, operand);
-    tl_store_close(r.store);
     free(r.device_ids);
     free(r.device_indices);
     tl_buffer_free(&r.measures);
@@ -439,12 +456,21 @@ bool tl_results_add(tl_results *results, const char *operand, tl_error *error) {
     return add_store(results, operand, error);
 }
 
-tl_results *tl_results_load(const char *const *operands, int count, tl_error *error) {
+tl_results *tl_results_load(const char *const *operands, int count, bool salvage, tl_error *error) {
     tl_results *results = tl_results_new(error);
+    if (results) results->salvage = salvage;
     for (int i = 0; results && i < count; i++) {
         if (tl_results_add(results, operands[i], error)) continue;
         tl_results_free(results);
         results = NULL;
     }
     return results;
+}
+
+tl_results *tl_results_load_run(const char *directory, tl_error *error) {
+    tl_results *results = tl_results_load(&directory, 1, false, error);
+    if (!results || results->runs[0].store) return results;
+    tl_fail(error, TL_ERROR_USAGE, "%s: expected the directory of a run", directory);
+    tl_results_free(results);
+    return NULL;
 }

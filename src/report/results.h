@@ -79,6 +79,7 @@ typedef struct tl_result_run {
     const char *name; /* the operand as given */
     const char *directory;
     const char *facts; /* JSON object: command, version, started … */
+    tl_store *store;   /* open for as long as the results live; NULL for the other kinds */
 } tl_result_run;
 
 typedef struct tl_result_device {
@@ -94,6 +95,8 @@ typedef struct tl_results {
     tl_result_cell *cells;
     int cell_count;
     int run_capacity, device_capacity, cell_capacity;
+    bool salvage;       /* read what can be read of damaged stores */
+    tl_buffer salvaged; /* then: a line for each run, saying how much that was */
 } tl_results;
 
 /* Empty results; NULL when memory is out. */
@@ -105,7 +108,10 @@ void tl_results_free(tl_results *results);
 bool tl_results_add(tl_results *results, const char *operand, tl_error *error);
 
 /* All operands in one call. */
-tl_results *tl_results_load(const char *const *operands, int count, tl_error *error);
+tl_results *tl_results_load(const char *const *operands, int count, bool salvage, tl_error *error);
+
+/* Results of one run that has a store: for exports. */
+tl_results *tl_results_load_run(const char *directory, tl_error *error);
 
 /* Is the cell done, waiting (planned, running, interrupted), or neither: failed for a reason? */
 bool tl_cell_done(const tl_result_cell *cell);

@@ -552,11 +552,9 @@ static bool export_cells(const tl_results *results, tl_store *store, const char 
 bool tl_export_wandb(const char *directory, const char *out, const char *project, int *count,
                      tl_error *error) {
     if (count) *count = 0;
-    tl_results *results = tl_results_load(&directory, 1, error);
+    tl_results *results = tl_results_load_run(directory, error);
     if (!results) return false;
-    tl_store *store = tl_store_open(directory, false, error);
-    bool good = store && export_cells(results, store, out, project, count, error);
-    tl_store_close(store);
+    bool good = export_cells(results, results->runs[0].store, out, project, count, error);
     tl_results_free(results);
     return good;
 }

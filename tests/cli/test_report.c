@@ -178,6 +178,24 @@ static pid_t serve(const char *run, char url[256], int *out) {
     return child;
 }
 
+static void test_a_damaged_store_is_salvaged(void **state) {
+    (void)state;
+    const char *run = make_run("damaged", (run_fixture){2, 2, 200});
+    check(EXPECT_ERR(0, "report", run, "--salvage"),
+          "4 cells, 800 examples, 12 measures could be read; nothing is damaged");
+    tl_error error = {0};
+    const char *path = test_scratch_path("damaged/run.sqlite");
+    size_t length;
+    char *store = tl_file_read(path, 1 << 26, &length, &error);
+    assert_ok(store, error);
+    memset(store + length / 4096 * 3 / 4 * 4096, 0xa5, 4096);
+    test_write_file(path, store, length);
+    free(store);
+    char *text = EXPECT_OUT(0, "report", run, "--salvage");
+    check(text, "| tiny-a-20M |");
+    check(EXPECT_ERR(0, "report", run, "--salvage"), "; damaged: ");
+}
+
 static void test_serve_stops_when_told(void **state) {
     (void)state;
     const char *run = make_run("formats", (run_fixture){2, 2, 25, .troubled = true});
@@ -200,6 +218,7 @@ int main(void) {
         cmocka_unit_test(test_without_gnuplot_the_rest_is_written),
         cmocka_unit_test(test_compare_and_thresholds),
         cmocka_unit_test(test_export),
+        cmocka_unit_test(test_a_damaged_store_is_salvaged),
         cmocka_unit_test(test_serve_stops_when_told),
     };
     return cmocka_run_group_tests_name("report commands", tests, NULL, NULL);

@@ -15,7 +15,7 @@
 
 static tl_results *load(const char *operand) {
     tl_error error = {0};
-    tl_results *results = tl_results_load(&operand, 1, &error);
+    tl_results *results = tl_results_load(&operand, 1, false, &error);
     assert_ok(results, error);
     return results;
 }
@@ -83,8 +83,9 @@ static void test_markdown_is_the_studys_layout(void **state) {
     test_assert_contains(text, "## Model size (MB)");
     test_assert_contains(text, "- nan: zeta on PIQA: oom_killed, no \\| room\n");
     test_assert_contains(text, "- …: Alpha on PIQA: running, 3 of 9 examples\n");
-    test_assert_contains(text, "Marks: * not significantly below the best of its task (McNemar, Holm); "
-                               "° not distinguishable from chance (p ≥ 0.05); † one label");
+    test_assert_contains(text,
+                         "Marks: * not significantly below the best of its task (McNemar, Holm); "
+                         "° not distinguishable from chance (p ≥ 0.05); † one label");
     free(text);
 }
 
@@ -290,7 +291,7 @@ static void test_compare_with_the_published_figures(void **state) {
     write_like_published(off, 150);
     const char *const operands[] = {"study", exact, off};
     tl_error error = {0};
-    tl_results *results = tl_results_load(operands, 3, &error);
+    tl_results *results = tl_results_load(operands, 3, false, &error);
     assert_ok(results, error);
     tl_comparisons comparisons;
     assert_ok(tl_compare(results, &comparisons, &error), error);
@@ -314,7 +315,7 @@ static tl_results *compare_fixture(tl_comparisons *comparisons) {
     }
     const char *const operands[] = {base, other};
     tl_error error = {0};
-    tl_results *results = tl_results_load(operands, 2, &error);
+    tl_results *results = tl_results_load(operands, 2, false, &error);
     assert_ok(results, error);
     assert_ok(tl_compare(results, comparisons, &error), error);
     return results;
