@@ -146,7 +146,8 @@ bool tl_postprocessors_apply(const tl_postprocessors *list, tl_ids *ids, size_t 
     for (int i = 0; good && i < list->count; i++) {
         const tl_template *template = &list->items[i];
         text.count = 0;
-        good = tl_ids_append(&text, ids->data + start, ids->count - start, error);
+        good = tl_ids_append(&text, ids->count > start ? ids->data + start : NULL,
+                             ids->count - start, error);
         ids->count = start;
         for (int k = 0; good && k < template->count; k++)
             good = template->items[k] == TL_TEMPLATE_SEQUENCE
