@@ -225,8 +225,8 @@ static void test_memory_that_runs_out_is_a_verdict(void **state) {
     test_write_text("long.jsonl", row.data);
     tl_buffer_free(&row);
     test_result result =
-        TEST_RUN(NULL, "run", "-m", "slow", "-t", "piqa", "--data", "long.jsonl", "-o", "oom",
-                 "--protocol", "loglikelihood", "--memory-limit", "100M");
+        TEST_RUN(NULL, "run", "-m", "deep", "-t", "piqa", "--data", "long.jsonl", "-o", "oom",
+                 "--protocol", "loglikelihood", "--memory-limit", "26M");
     assert_int_equal(result.status, 0);
     assert_verdict("oom", TL_VERDICT_OOM_KILLED, "memory");
     test_assert_contains(result.out, "nan");
