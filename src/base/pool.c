@@ -26,7 +26,8 @@ struct tl_pool {
      * while a claimed chunk is not completed, the job below stays as it is. */
     _Alignas(64) _Atomic uint64_t ticket;
     _Alignas(64) _Atomic uint32_t completed;
-    _Atomic uint32_t bell; /* futex: bumped at each job while someone sleeps */
+    _Atomic bool owner_sleeps; /* on `completed` */
+    _Atomic uint32_t bell;     /* futex: bumped at each job while someone sleeps */
     _Atomic uint32_t sleepers;
     _Atomic bool stopping;
     _Alignas(64) tl_pool_function *function;
@@ -59,9 +60,10 @@ static void work(tl_pool *pool, int index) {
         if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        int chunk = pool->chunks - (int)(uint32_t)ticket;
-        pool->function(pool->context, chunk, index);
-        atomic_fetch_add_explicit(&pool->completed, 1, memory_order_release);
+        uint32_t chunks = (uint32_t)pool->chunks;
+        pool->function(pool->context, (int)(chunks - (uint32_t)ticket), index);
+        if (atomic_fetch_add(&pool->completed, 1) + 1 == chunks && atomic_load(&pool->owner_sleeps))
+            futex_wake(&pool->completed, 1);
         ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     }
 }
@@ -104,6 +106,21 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
+/* Spins for the last chunks in other hands, then sleeps: the processor it leaves idle may be what a
+ * thread needs that was set aside with a chunk in its hands. */
+static void wait_for_end(tl_pool *pool, uint32_t chunks) {
+    for (int i = 0; atomic_load_explicit(&pool->completed, memory_order_acquire) < chunks; i++) {
+        if (i < SPINS) {
+            relax();
+            continue;
+        }
+        atomic_store(&pool->owner_sleeps, true);
+        uint32_t completed = atomic_load(&pool->completed);
+        if (completed < chunks) futex_wait(&pool->completed, completed);
+        atomic_store(&pool->owner_sleeps, false);
+    }
+}
+
 void tl_pool_run(tl_pool *pool, int chunks, tl_pool_function *function, void *context) {
     if (chunks <= 0) return;
     if (pool->threads == 1 || chunks == 1) {
@@ -119,13 +136,7 @@ void tl_pool_run(tl_pool *pool, int chunks, tl_pool_function *function, void *co
     atomic_store(&pool->ticket, generation << 32 | (uint32_t)chunks);
     ring(pool);
     work(pool, 0);
-    for (int i = 0; atomic_load_explicit(&pool->completed, memory_order_acquire) < (uint32_t)chunks;
-         i++) {
-        if (i < SPINS)
-            relax();
-        else
-            sched_yield();
-    }
+    wait_for_end(pool, (uint32_t)chunks);
 }
 
 static int cgroup_quota(void) {

@@ -57,48 +57,47 @@ static void prepare(const float *x, int64_t x_stride, int32_t rows, int32_t in, 
     }
 }
 
-/* Weights of 32 outputs as bf16 [32][steps × 32] in scratch memory. */
-static void stage(const tl_product *p, int32_t first, uint16_t *to) {
+/* One step of a row as bf16. */
+INLINE vb load_step(tl_dtype dtype, const uint16_t *from, int n) {
+    uint16_t lanes[STEP] = {0};
+    if (n < STEP) {
+        memcpy(lanes, from, sizeof *lanes * (size_t)n);
+        from = lanes;
+    }
+    if (dtype == TL_BF16) return v_load_vb(from);
+    return v_narrow_vb(v_load_f16(from), v_load_f16(from + VL));
+}
+
+/* Weights of 32 outputs as bf16 [32][steps × 32] in scratch memory, read as four streams far apart.
+ */
+INLINE void stage_as(tl_dtype dtype, const tl_product *p, int32_t first, uint16_t *to) {
+    enum { STREAMS = 4, APART = OUTS / STREAMS };
     int32_t in = p->weight->in, width = steps(in) * STEP;
-    for (int32_t i = 0; i < OUTS; i++, to += width) {
-        if (first + i >= p->outs) {
-            memset(to, 0, sizeof *to * (size_t)width);
-            continue;
-        }
-        int32_t out = p->columns ? p->columns[first + i] : p->first_out + first + i;
-        const uint16_t *row = tl_matrix_row(p->weight, out);
-        if (p->weight->dtype == TL_BF16) {
-            memcpy(to, row, sizeof *to * (size_t)in);
-            memset(to + in, 0, sizeof *to * (size_t)(width - in));
-            continue;
+    for (int32_t i = 0; i < APART; i++) {
+        const uint16_t *rows[STREAMS];
+        for (int s = 0; s < STREAMS; s++) {
+            int32_t out = tl_min(first + s * APART + i, p->outs - 1);
+            rows[s] = tl_matrix_row(p->weight, p->columns ? p->columns[out] : p->first_out + out);
         }
         for (int32_t k = 0; k < in; k += STEP) {
-            uint16_t lanes[STEP] = {0};
-            const uint16_t *from = row + k;
-            if (in - k < STEP) {
-                memcpy(lanes, from, sizeof *lanes * (size_t)(in - k));
-                from = lanes;
+            UNROLL for (int s = 0; s < STREAMS; s++) {
+                vb step = load_step(dtype, rows[s] + k, tl_min(STEP, in - k));
+                memcpy(to + (size_t)(s * APART + i) * (size_t)width + k, &step, sizeof step);
             }
-            vb narrow = v_narrow_vb(v_load_f16(from), v_load_f16(from + VL));
-            memcpy(to + k, &narrow, sizeof narrow);
         }
     }
 }
 
-/* What to fetch into the cache meanwhile: `lines` with each step. */
-typedef struct fetch {
-    const char *at, *end;
-    size_t lines;
-} fetch;
-
-INLINE void fetch_some(fetch *f) {
-    for (size_t i = 0; i < f->lines && f->at < f->end; i++, f->at += 64)
-        __builtin_prefetch(f->at, 0, 2);
+static void stage(const tl_product *p, int32_t first, uint16_t *to) {
+    if (p->weight->dtype == TL_BF16)
+        stage_as(TL_BF16, p, first, to);
+    else
+        stage_as(TL_F16, p, first, to);
 }
 
 /* Sums of 32 outputs × 16 or 32 rows into sums[row tile][out tile][16 outs][16 rows]. */
 INLINE void multiply(const bool two, const uint16_t *w, size_t w_stride, const uint16_t *x,
-                     size_t group, int32_t count, fetch *f, float *sums) {
+                     size_t group, int32_t count, float *sums) {
     _tile_zero(0);
     _tile_zero(1);
     if (two) {
@@ -107,7 +106,6 @@ INLINE void multiply(const bool two, const uint16_t *w, size_t w_stride, const u
     }
     size_t stride = w_stride * sizeof *w;
     for (int32_t i = 0; i < count; i++, w += STEP, x += TILE) {
-        fetch_some(f);
         _tile_loadd(6, x, 64);
         _tile_loadd(4, w, stride);
         _tile_dpbf16ps(0, 4, 6);
@@ -153,20 +151,13 @@ static void run(const tl_product *p) {
             w = tl_matrix_row(p->weight, p->first_out + out);
             w_stride = (size_t)p->weight->stride;
         }
-        fetch f = {p->ahead, p->ahead + p->ahead_bytes, 0};
-        if (!p->columns && out + OUTS < p->outs) { /* the next block of this chunk comes first */
-            f.at = tl_matrix_row(p->weight, p->first_out + out + OUTS);
-            f.end = tl_matrix_row(p->weight, p->first_out + tl_min(out + 2 * OUTS, p->outs));
-        }
-        size_t turns = (size_t)count * (size_t)((p->rows + OUTS - 1) / OUTS);
-        f.lines = ((size_t)(f.end - f.at) / 64 + turns - 1) / turns;
         for (int32_t row = 0; row < p->rows; row += OUTS) {
             bool two = p->rows - row > SIDE;
             const uint16_t *from = x + (size_t)(row / SIDE) * group;
             if (two)
-                multiply(true, w, w_stride, from, group, count, &f, sums);
+                multiply(true, w, w_stride, from, group, count, sums);
             else
-                multiply(false, w, w_stride, from, group, count, &f, sums);
+                multiply(false, w, w_stride, from, group, count, sums);
             for (int i = 0; i < (two ? 4 : 2); i++) {
                 int32_t first = row + i / 2 * SIDE, column = out + i % 2 * SIDE;
                 if (column < p->outs)

@@ -21,9 +21,11 @@ INLINE vf load_weight_n(tl_dtype dtype, const void *row, int32_t k, int n) {
 }
 
 /* y[r][o] (+)= Σ over `count` columns of x[r] · w[o], for R rows and 4 outputs whose weights lie
- * `w_stride` bytes apart; beyond output `last`, its result again. */
+ * `w_stride` bytes apart and whose sums go `spread` elements apart; beyond output `last`, its
+ * result again. */
 INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, const char *w,
-                 size_t w_stride, int last, int32_t count, bool add, float *y, int64_t y_stride) {
+                 size_t w_stride, int last, int32_t count, bool add, float *y, int64_t y_stride,
+                 int32_t spread) {
     const char *rows[OUTS];
     vf acc[MOST_ROWS][OUTS];
     UNROLL for (int o = 0; o < OUTS; o++) rows[o] = w + (size_t)(o < last ? o : last) * w_stride;
@@ -51,6 +53,11 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, 
     UNROLL for (int r = 0; r < R; r++) {
         v4 sums = v_sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
         float *to = y + r * y_stride;
+        if (spread != 1) {
+            for (int o = 0; o < OUTS; o++)
+                to[o * spread] = add ? to[o * spread] + sums[o] : sums[o];
+            continue;
+        }
         if (add) {
             v4 before;
             memcpy(&before, to, sizeof before);
@@ -69,13 +76,28 @@ typedef struct strip {
     size_t w_stride;
     int32_t outs, count;
     bool add;
+    bool streams; /* few rows, and the outputs a multiple of four */
     float *y;
     int64_t y_stride;
     const char *ahead;
     int32_t ahead_lines; /* for each tile */
 } strip;
 
+/* Four streams of whole rows, a quarter of the outputs apart: neighbouring rows would share pages,
+ * and the processor foresees one stream in a page. */
+INLINE void run_streams(tl_dtype dtype, const int R, const strip *s) {
+    int32_t quarter = s->outs / OUTS;
+    for (int32_t out = 0; out < quarter; out++)
+        tile(dtype, R, s->x, s->x_stride, s->w + (size_t)out * s->w_stride,
+             (size_t)quarter * s->w_stride, OUTS - 1, s->count, s->add, s->y + out, s->y_stride,
+             quarter);
+}
+
 INLINE void run_strip(tl_dtype dtype, const int R, const strip *s) {
+    if (s->streams) {
+        run_streams(dtype, R, s);
+        return;
+    }
     const char *w = s->w, *ahead = s->ahead;
     float *y = s->y;
     int32_t out = 0;
@@ -83,13 +105,13 @@ INLINE void run_strip(tl_dtype dtype, const int R, const strip *s) {
         for (int32_t line = 0; line < s->ahead_lines; line++, ahead += 64)
             __builtin_prefetch(ahead, 0, 2);
         tile(dtype, R, s->x, s->x_stride, w, s->w_stride, OUTS - 1, s->count, s->add, y,
-             s->y_stride);
+             s->y_stride, 1);
         w += OUTS * s->w_stride;
         y += OUTS;
     }
     if (out < s->outs)
         tile(dtype, R, s->x, s->x_stride, w, s->w_stride, s->outs - out - 1, s->count, s->add, y,
-             s->y_stride);
+             s->y_stride, 1);
 }
 
 INLINE void run_rows(tl_dtype dtype, int rows, const strip *s) {
@@ -148,26 +170,19 @@ static strip whole_strip(const tl_product *p) {
                    .y_stride = p->y_stride};
 }
 
-/* Few rows: the weights stream by once, whole rows at a time. */
+/* Few rows: the weights stream by once. */
 static void run_few(const tl_product *p) {
     strip_function *function = strips[p->weight->dtype];
     size_t size = element_bytes(p->weight);
     strip s = whole_strip(p);
-    if (s.count <= TL_DOT_BLOCK) {
-        function(p->rows, &s);
-        return;
-    }
     const char *w = s.w;
-    for (int32_t out = 0; out < p->outs; out += OUTS, w += OUTS * s.w_stride) {
-        s.outs = tl_min(OUTS, p->outs - out);
-        s.y = p->y + out;
-        for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
-            s.x = p->x + k;
-            s.w = w + (size_t)k * size;
-            s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
-            s.add = k > 0;
-            function(p->rows, &s);
-        }
+    s.streams = p->outs % OUTS == 0 && p->outs > OUTS;
+    for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
+        s.x = p->x + k;
+        s.w = w + (size_t)k * size;
+        s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
+        s.add = k > 0;
+        function(p->rows, &s);
     }
 }
 
