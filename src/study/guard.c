@@ -16,6 +16,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* The address sanitizer maps far more than it uses: no limit on mappings then. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LIMITS_MAPPINGS false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LIMITS_MAPPINGS false
+#endif
+#endif
+#if !defined(LIMITS_MAPPINGS)
+#define LIMITS_MAPPINGS true
+#endif
+
 enum { THREAD_STACK = 8 << 20, WORKER_SOCKET = 3 };
 static const double PROPORTIONAL_SECONDS =
     1;                                 /* between readings of the costlier proportional set */
@@ -57,8 +69,7 @@ static void become_worker(int socket, pid_t parent, const struct rlimit *data, c
     _exit(127);
 }
 
-/* What the worker may allocate where no cgroup counts for it. The address sanitizer maps far more
- * than it uses. */
+/* What the worker may allocate where no cgroup counts for it. */
 static struct rlimit data_limit(const tl_guard *guard) {
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 #if defined(__SANITIZE_ADDRESS__)

@@ -44,6 +44,7 @@ static int act(const char *label) {
         for (size_t i = 0; block && i < 64 * MEGABYTE; i += 1024)
             block[i] = 1;
         usleep(400000);
+        free((void *)block);
         return 0;
     }
     return (int)read(WORKER_SOCKET, &byte, 1); /* until the parent is gone */
