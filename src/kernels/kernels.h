@@ -16,8 +16,9 @@
 /* How products are computed. */
 typedef enum tl_precision {
     TL_EXACT, /* f32 activations, f32 multiply and accumulate, whatever the stored type */
-    TL_FAST, /* bf16 products for bf16/f16 weights; int8 activations for q8 and q4; f32 accumulation
-              */
+    /* bf16 products for bf16 and f16 weights, where the instruction set has them (else as exact);
+     * int8 activations for q8 and q4; f32 accumulation. f32 weights as in exact. */
+    TL_FAST,
 } tl_precision;
 
 /* A weight matrix W [out, in]: y = x · Wᵀ.
