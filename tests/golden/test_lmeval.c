@@ -303,8 +303,8 @@ static void test_scores_equal_the_harness(void **state) {
     (void)state;
     if (!test_shared()) skip();
     for (size_t r = 0; r < sizeof runs / sizeof *runs; r++)
-        compare_run(&runs[r], true);
-    compare_run(&runs[2], false);
+        if (!test_brief() || runs[r].shots > 0) compare_run(&runs[r], true);
+    if (!test_brief()) compare_run(&runs[2], false);
 }
 
 int main(void) {

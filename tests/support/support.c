@@ -27,6 +27,10 @@ const char *test_shared(void) {
     return known == 1 ? path : NULL;
 }
 
+bool test_brief(void) {
+    return getenv("TINYLLM_TEST_BRIEF") != NULL;
+}
+
 static const char *path_in(const char *directory, const char *format, va_list arguments) {
     static char paths[PATHS][PATH_SIZE];
     static int next;

@@ -18,6 +18,10 @@ const char *test_shared(void);
 /* A path inside the conformance set; lives until the next eight calls. */
 const char *test_shared_path(const char *format, ...) TL_PRINTF(1, 2);
 
+/* Where every step costs tens of times more (sanitizers, emulators: $TINYLLM_TEST_BRIEF), tests run
+ * over fewer cases of the same kinds. */
+bool test_brief(void);
+
 /* A fresh scratch directory, removed at exit. Lives until exit. */
 const char *test_scratch(void);
 

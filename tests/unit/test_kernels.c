@@ -795,6 +795,7 @@ static void check_choice(void) {
 int main(int count, char **arguments) {
     tl_error error;
     const char *wanted = NULL;
+    brief = getenv("TINYLLM_TEST_BRIEF") != NULL;
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--brief") == 0)
             brief = true;
