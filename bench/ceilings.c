@@ -42,7 +42,7 @@ __attribute__((target("avx2,fma"))) static double fma_avx2(long rounds, volatile
     ADD(8)
     ADD(9)
 #undef ADD
-        *sink = _mm256_cvtss_f32(a);
+    *sink = _mm256_cvtss_f32(a);
     return (double)rounds * 10 * 8 * 2;
 }
 
