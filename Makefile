@@ -58,7 +58,7 @@ bench: build
 	@bench/run $(BUILD)
 
 format:
-	clang-format -i $(SOURCES)
+	@clang-format -i $(SOURCES)
 
 format-check:
 	@clang-format --dry-run --Werror $(SOURCES)
