@@ -73,12 +73,17 @@ static const char *rewrite_string(const char *at, const char *end, tl_buffer *pl
     return at < end ? at + 1 : end;
 }
 
+/* White space as the parser has it: rows may hold any control character between their parts. */
+static bool is_space(char c) {
+    return (unsigned char)c <= 0x20;
+}
+
 /* Rewrites a number or word; returns what follows it. */
 static const char *rewrite_scalar(const char *at, const char *end, tl_buffer *plain,
                                   tl_buffer *out) {
     const char *start = at;
     bool number = *at == '-' || (*at >= '0' && *at <= '9'), floating = false;
-    while (at < end && !strchr(",]} \t\r\n", *at) && *at) {
+    while (at < end && !strchr(",]}", *at) && !is_space(*at)) {
         floating |= number && strchr(".eE", *at);
         at++;
     }
@@ -105,7 +110,7 @@ void tl_document_append(tl_buffer *out, const char *text, size_t length, int ind
     bool empty = false; /* a list or object has just been opened */
     while (at < end) {
         char c = *at;
-        if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+        if (is_space(c)) {
             at++;
             continue;
         }
