@@ -178,6 +178,7 @@ static void test_a_crash_is_a_verdict(void **state) {
 
 static void test_silence_is_a_verdict(void **state) {
     (void)state;
+    if (test_brief()) skip(); /* limits of a second or two need a worker at its usual pace */
     assert_int_equal(run_disturbed("stalled", SIGSTOP, "--stall-limit", "1s"), 0);
     assert_verdict("stalled", TL_VERDICT_STALLED, "no progress for 1 s");
     assert_swept_on("stalled");
@@ -185,6 +186,7 @@ static void test_silence_is_a_verdict(void **state) {
 
 static void test_time_is_a_verdict(void **state) {
     (void)state;
+    if (test_brief()) skip(); /* limits of a second or two need a worker at its usual pace */
     fixture_rows("endless.jsonl", "piqa", 5000);
     test_result result =
         TEST_RUN(NULL, "run", "-m", "slow", "-t", "piqa", "--data", "endless.jsonl", "--limit", "0",
