@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIZE = 200 << 20, KILLS = 20 };
+enum { SIZE = 200 << 20, KILLS = 25 }; /* every fifth is Ctrl-C */
 
 static pid_t start_pull(void) {
     fflush(NULL);
