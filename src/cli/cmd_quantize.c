@@ -1,6 +1,7 @@
 /* tinyllm quantize: a checkpoint in another dtype, ready to be mapped. */
 #include "cli/model_options.h"
 #include "hub/hub.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,17 +9,6 @@
 #include <sys/stat.h>
 
 enum { FILE_LIMIT = 256 << 20 };
-
-/* What lies beside the weights and goes along. */
-static const char *const companions[] = {"tokenizer.json",
-                                         "tokenizer_config.json",
-                                         "special_tokens_map.json",
-                                         "added_tokens.json",
-                                         "vocab.json",
-                                         "merges.txt",
-                                         "tokenizer.model",
-                                         "spiece.model",
-                                         "generation_config.json"};
 
 static bool copy_file(const char *from, const char *to, const char *name, tl_error *error) {
     char *source = tl_path_join(from, name), *target = tl_path_join(to, name);
@@ -94,8 +84,9 @@ static bool quantize(const char *model, const char *output, tl_dtype dtype, int 
     fprintf(stderr, "%s: %lld parameters to %s\n", model,
             (long long)tl_model_count_parameters(&spec), tl_dtype_get(dtype)->name);
     if (!save_weights(directory, output, dtype, threads, error)) return false;
-    for (size_t i = 0; i < sizeof companions / sizeof *companions; i++)
-        if (!copy_file(directory, output, companions[i], error)) return false;
+    for (const char *const *name = tl_tokenizer_files; *name; name++)
+        if (!copy_file(directory, output, *name, error)) return false;
+    if (!copy_file(directory, output, "generation_config.json", error)) return false;
     return write_config(directory, output, tl_dtype_get(dtype)->torch, error);
 }
 

@@ -1,6 +1,7 @@
 #include "study/identity.h"
 
 #include "checkpoint/checkpoint.h"
+#include "tokenizer/tokenizer.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -105,15 +106,6 @@ bool tl_identify_model(tl_store *store, const char *directory,
                        void (*progress)(void *context, const char *path, double bytes),
                        void *context, tl_model_identity *identity, tl_error *error) {
     static const char *const config[] = {"config.json", NULL};
-    static const char *const tokenizer[] = {"tokenizer.json",
-                                            "tokenizer_config.json",
-                                            "special_tokens_map.json",
-                                            "added_tokens.json",
-                                            "vocab.json",
-                                            "merges.txt",
-                                            "tokenizer.model",
-                                            "spiece.model",
-                                            NULL};
     identifier by = {store, progress, context};
     tl_buffer manifest = {0};
     bool good = add_named(&by, directory, config, &manifest, error);
@@ -124,6 +116,6 @@ bool tl_identify_model(tl_store *store, const char *directory,
         good = add_file(&by, file, &manifest, error);
     tl_checkpoint_free(checkpoint);
     if (!finish(&manifest, identity->weights, good ? error : NULL) || !good) return false;
-    good = add_named(&by, directory, tokenizer, &manifest, error);
+    good = add_named(&by, directory, tl_tokenizer_files, &manifest, error);
     return finish(&manifest, identity->tokenizer, good ? error : NULL) && good;
 }

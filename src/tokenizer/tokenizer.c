@@ -7,6 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const tl_tokenizer_files[] = {"tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "added_tokens.json",
+                                          "vocab.json",
+                                          "merges.txt",
+                                          "tokenizer.model",
+                                          "spiece.model",
+                                          NULL};
+
 /* The longest text of one call: positions are 32 bits wide. */
 enum { TEXT_LIMIT = 1 << 28 };
 

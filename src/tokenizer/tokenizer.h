@@ -10,6 +10,10 @@
 
 typedef struct tl_tokenizer tl_tokenizer;
 
+/* The names of the files that may define a tokenizer, NULL-terminated, in a fixed order (it enters
+ * the identity of a cell). */
+extern const char *const tl_tokenizer_files[];
+
 /* Opens the tokenizer in a checkpoint directory. Immutable afterwards: threads may share it. */
 tl_tokenizer *tl_tokenizer_open(const char *directory, tl_error *error);
 void tl_tokenizer_free(tl_tokenizer *tokenizer);
