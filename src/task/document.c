@@ -2,6 +2,7 @@
 
 #include "task/text.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -90,8 +91,9 @@ static const char *rewrite_scalar(const char *at, const char *end, tl_buffer *pl
     if (at == start) return at + 1; /* not JSON: never stand still */
     tl_buffer_clear(plain);
     tl_buffer_append(plain, start, (size_t)(at - start));
-    if (floating)
-        tl_text_append_python_float(out, strtod(tl_buffer_string(plain), NULL));
+    double value = floating ? strtod(tl_buffer_string(plain), NULL) : 0;
+    if (floating && isfinite(value)) /* beyond a double's range Python's text would not be JSON */
+        tl_text_append_python_float(out, value);
     else if (strcmp(tl_buffer_string(plain), "-0") == 0)
         tl_buffer_append_byte(out, '0');
     else
