@@ -149,44 +149,6 @@ bool tl_matrix_convert(tl_compute *compute, const tl_matrix *source, tl_dtype dt
     return true;
 }
 
-typedef struct transposition {
-    const unsigned char *source;
-    size_t size;
-    int32_t in, out;
-    unsigned char *data;
-} transposition;
-
-/* Tiles that fit the first cache, so that every line is read and written whole. */
-#define TRANSPOSE_TILES(type)                                                                      \
-    for (int32_t tile = first; tile < end; tile++)                                                 \
-        for (int32_t k0 = 0; k0 < op->in; k0 += TILE) {                                            \
-            int32_t k1 = tl_min(k0 + TILE, op->in), o1 = tl_min((tile + 1) * TILE, op->out);       \
-            for (int32_t o = tile * TILE; o < o1; o++) {                                           \
-                const type *from = (const type *)op->source + o;                                   \
-                type *to = (type *)op->data + (size_t)o * (size_t)op->in;                          \
-                for (int32_t k = k0; k < k1; k++)                                                  \
-                    to[k] = from[(size_t)k * (size_t)op->out];                                     \
-            }                                                                                      \
-        }
-
-enum { TILE = 32 };
-
-static void transpose_tiles(const tl_compute *compute, const void *context, int32_t first,
-                            int32_t end) {
-    (void)compute;
-    const transposition *op = context;
-    if (op->size == 4)
-        TRANSPOSE_TILES(uint32_t)
-    else
-        TRANSPOSE_TILES(uint16_t)
-}
-
-void tl_matrix_transpose(tl_compute *compute, const void *source, tl_dtype dtype, int32_t in,
-                         int32_t out, void *data) {
-    transposition op = {source, dtype == TL_F32 ? 4 : 2, in, out, data};
-    tl_rows_run(compute, (out + TILE - 1) / TILE, in * TILE, transpose_tiles, &op);
-}
-
 void tl_widen(const void *source, tl_dtype dtype, size_t count, float *y) {
     const uint16_t *halves = source;
     for (size_t i = 0; i < count; i++) {

@@ -9,11 +9,17 @@
 
 enum { NAME_SIZE = 256 };
 
+/* What holds a matrix that has been brought to rows. */
+typedef struct rows_holder {
+    const tl_tensor *mapped; /* the file; NULL for a copy */
+    tl_block *temporary;     /* a copy only needed until it has been converted, or NULL */
+} rows_holder;
+
 /* The fused q, k, v of the layer being loaded. */
 typedef struct fused {
     tl_matrix matrix; /* rows q | k | v */
     const float *bias;
-    tl_block *block; /* NULL when `matrix` is a view of the file */
+    rows_holder holder;
 } fused;
 
 typedef struct loader {
@@ -24,6 +30,8 @@ typedef struct loader {
     tl_model_options options;
     bool own; /* a checkpoint of `tinyllm quantize`: names and layout are our own */
     fused fused;
+    tl_block *region; /* where the next lasting copy goes, at `region_used` */
+    size_t region_used;
     int64_t stored[TL_DTYPE_COUNT]; /* elements by dtype in the files */
     const float *ones;
 } loader;
@@ -51,10 +59,23 @@ static void block_free(tl_block *block) {
     free(block);
 }
 
-static void keep_block(tl_model *model, tl_block *block) {
-    block->next = model->blocks;
-    model->blocks = block;
-    model->owned_bytes += block->bytes;
+/* Memory for a lasting copy, side by side in large regions: whole huge pages are quickly had, the
+ * small ones at the ends of separate matrices are not. What a region does not use is never touched.
+ */
+static void *take_memory(loader *l, size_t bytes, const char *what, tl_error *error) {
+    enum { REGION = 64 << 20, HUGE_PAGE = 2 << 20, ALIGNMENT = 64 };
+    size_t wanted = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!l->region || l->region->bytes - l->region_used < wanted) {
+        tl_block *region = block_new((wanted < REGION ? REGION : wanted) + HUGE_PAGE, what, error);
+        if (!region) return NULL;
+        region->next = l->model->blocks;
+        l->model->blocks = l->region = region;
+        l->region_used = HUGE_PAGE - (uintptr_t)region->data % HUGE_PAGE;
+    }
+    void *data = (char *)l->region->data + l->region_used;
+    l->region_used += wanted;
+    l->model->owned_bytes += wanted;
+    return data;
 }
 
 /* ---- finding tensors ------------------------------------------------------------------------- */
@@ -184,33 +205,40 @@ static void rearrange_heads(const tl_model_spec *spec, const char *source, size_
                    source + ((size_t)head * 3 + (size_t)which) * part, part);
 }
 
-/* The matrix in the file as [out, in]: a view, or a rearranged copy in `*block`. */
-static bool load_rows(loader *l, const char *name, tl_weight_layout layout, int32_t out, int32_t in,
-                      tl_matrix *matrix, tl_block **block, const tl_tensor **source,
-                      tl_error *error) {
-    bool transposed = layout == TL_LAYOUT_TRANSPOSED;
-    const tl_tensor *tensor = take(l, name, transposed ? in : out, transposed ? out : in, error);
-    *block = NULL;
-    *source = tensor;
-    if (!tensor) return false;
-    *matrix = (tl_matrix){tensor->dtype, out, in, in, tensor->data, tensor->bytes};
-    if (layout == TL_LAYOUT_ROWS) return true;
-    *block = block_new(tensor->bytes, name, error);
-    if (!*block) return false;
-    tl_tensor_will_need(tensor);
-    if (transposed)
-        tl_matrix_transpose(l->compute, tensor->data, tensor->dtype, in, out, (*block)->data);
-    else
-        rearrange_heads(&l->model->spec, tensor->data, tensor->bytes / (size_t)out, (*block)->data);
-    tl_tensor_release(tensor);
-    matrix->data = (*block)->data;
-    return true;
-}
-
 /* The dtype the options give a matrix: its own where nothing is to be converted. */
 static tl_dtype target_dtype(const loader *l, tl_weight_role role, const tl_matrix *matrix) {
     if (!l->options.convert) return matrix->dtype;
     return tl_weight_dtype(role, matrix->in, l->options.dtype, matrix->dtype);
+}
+
+/* The matrix in the file as [out, in]: a view, or a rearranged copy. */
+static bool load_rows(loader *l, const char *name, tl_weight_role role, tl_weight_layout layout,
+                      int32_t out, int32_t in, tl_matrix *matrix, rows_holder *holder,
+                      tl_error *error) {
+    bool transposed = layout == TL_LAYOUT_TRANSPOSED;
+    const tl_tensor *tensor = take(l, name, transposed ? in : out, transposed ? out : in, error);
+    holder->mapped = tensor;
+    holder->temporary = NULL;
+    if (!tensor) return false;
+    *matrix = (tl_matrix){tensor->dtype, out, in, in, tensor->data, tensor->bytes};
+    if (layout == TL_LAYOUT_ROWS) return true;
+    void *data;
+    if (target_dtype(l, role, matrix) == matrix->dtype) {
+        data = take_memory(l, tensor->bytes, name, error);
+    } else {
+        holder->temporary = block_new(tensor->bytes, name, error);
+        data = holder->temporary ? holder->temporary->data : NULL;
+    }
+    if (!data) return false;
+    tl_tensor_will_need(tensor);
+    if (transposed)
+        tl_matrix_transpose(l->compute, tensor->data, tensor->dtype, in, out, data);
+    else
+        rearrange_heads(&l->model->spec, tensor->data, tensor->bytes / (size_t)out, data);
+    tl_tensor_release(tensor);
+    holder->mapped = NULL;
+    matrix->data = data;
+    return true;
 }
 
 /* Converts a slice of rows at a time, giving back the file's pages (`mapped`, may be NULL) behind
@@ -218,9 +246,9 @@ static tl_dtype target_dtype(const loader *l, tl_weight_role role, const tl_matr
 static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, const tl_tensor *mapped,
                     tl_error *error) {
     enum { SLICE = 16 << 20, PANEL = 64 };
-    tl_block *block =
-        block_new(tl_matrix_bytes(dtype, matrix->out, matrix->in), "a converted matrix", error);
-    if (!block) return false;
+    size_t bytes = tl_matrix_bytes(dtype, matrix->out, matrix->in);
+    char *data = take_memory(l, bytes, "a converted matrix", error);
+    if (!data) return false;
     size_t row = (size_t)matrix->stride * tl_dtype_get(matrix->dtype)->block_bytes;
     int32_t step = (int32_t)(SLICE / row / PANEL + 1) * PANEL;
     for (int32_t first = 0; first < matrix->out; first += step) {
@@ -228,35 +256,28 @@ static bool convert(loader *l, tl_matrix *matrix, tl_dtype dtype, const tl_tenso
         source.out = matrix->out - first < step ? matrix->out - first : step;
         source.data = (const char *)matrix->data + (size_t)first * row;
         source.bytes = (size_t)source.out * row;
-        char *to = (char *)block->data + tl_matrix_bytes(dtype, first, matrix->in);
-        if (!tl_matrix_convert(l->compute, &source, dtype, to, &part, error)) {
-            block_free(block);
-            return false;
-        }
+        char *to = data + tl_matrix_bytes(dtype, first, matrix->in);
+        if (!tl_matrix_convert(l->compute, &source, dtype, to, &part, error)) return false;
         if (!mapped) continue;
         tl_tensor done = *mapped;
         done.data = source.data;
         done.bytes = source.bytes;
         tl_tensor_release(&done);
     }
-    *matrix = (tl_matrix){dtype, matrix->out, matrix->in, matrix->in, block->data, block->bytes};
-    keep_block(l->model, block);
+    *matrix = (tl_matrix){dtype, matrix->out, matrix->in, matrix->in, data, bytes};
     return true;
 }
 
 /* Gives `matrix` its final place: as it is, or converted with the source's memory given back. */
-static bool settle(loader *l, tl_weight_role role, tl_matrix *matrix, tl_block *block,
-                   const tl_tensor *source, tl_error *error) {
+static bool settle(loader *l, tl_weight_role role, tl_matrix *matrix, const rows_holder *holder,
+                   tl_error *error) {
     tl_dtype dtype = target_dtype(l, role, matrix);
     if (dtype == matrix->dtype) {
-        if (block)
-            keep_block(l->model, block);
-        else
-            l->model->mapped_bytes += matrix->bytes;
+        if (holder->mapped) l->model->mapped_bytes += matrix->bytes;
         return true;
     }
-    bool ok = convert(l, matrix, dtype, block ? NULL : source, error);
-    block_free(block);
+    bool ok = convert(l, matrix, dtype, holder->mapped, error);
+    block_free(holder->temporary);
     return ok;
 }
 
@@ -289,14 +310,12 @@ static bool load_packed(loader *l, const char *name, int32_t out, int32_t in, tl
 static bool load_matrix(loader *l, const tl_weight_need *need, tl_matrix *matrix, tl_error *error) {
     char name[NAME_SIZE];
     tl_weight_layout layout = resolve(l, need, ".weight", name);
-    tl_block *block;
-    const tl_tensor *source;
+    rows_holder holder;
     bool packed = false;
     if (l->own && !load_packed(l, name, need->out, need->in, matrix, &packed, error)) return false;
     if (packed) return true;
-    if (!load_rows(l, name, layout, need->out, need->in, matrix, &block, &source, error))
-        return false;
-    return settle(l, need->role, matrix, block, source, error);
+    return load_rows(l, name, need->role, layout, need->out, need->in, matrix, &holder, error) &&
+           settle(l, need->role, matrix, &holder, error);
 }
 
 /* ---- fused q, k, v --------------------------------------------------------------------------- */
@@ -306,10 +325,9 @@ static bool load_fused(loader *l, const tl_weight_name *entry, const tl_weight_n
     const tl_model_spec *spec = &l->model->spec;
     int32_t out = (spec->heads + 2 * spec->kv_heads) * spec->head_dim;
     char name[NAME_SIZE];
-    const tl_tensor *source;
     full_name(l, entry, need->layer, ".weight", name);
-    if (!load_rows(l, name, entry->layout, out, need->in, &l->fused.matrix, &l->fused.block,
-                   &source, error))
+    if (!load_rows(l, name, need->role, entry->layout, out, need->in, &l->fused.matrix,
+                   &l->fused.holder, error))
         return false;
     l->fused.bias = NULL;
     if (!need->bias) return true;
@@ -339,13 +357,10 @@ static bool load_part(loader *l, const tl_weight_name *entry, const tl_weight_ne
     tl_dtype dtype = target_dtype(l, need->role, &l->fused.matrix);
     bool convertible = dtype != l->fused.matrix.dtype;
     if (convertible && !convert(l, &linear->weight, dtype, NULL, error)) return false;
-    if (!convertible && !l->fused.block) l->model->mapped_bytes += linear->weight.bytes;
-    if (need->role != TL_ROLE_V || !l->fused.block) return true;
-    if (convertible)
-        block_free(l->fused.block);
-    else
-        keep_block(l->model, l->fused.block);
-    l->fused.block = NULL;
+    if (!convertible && l->fused.holder.mapped) l->model->mapped_bytes += linear->weight.bytes;
+    if (need->role != TL_ROLE_V) return true;
+    block_free(l->fused.holder.temporary);
+    l->fused.holder.temporary = NULL;
     return true;
 }
 
@@ -447,7 +462,7 @@ static bool load_weights(loader *l, tl_error *error) {
         if (!stacks[i]->layers) return false;
     }
     bool ok = tl_model_visit(spec, load_need, l, error);
-    block_free(l->fused.block);
+    block_free(l->fused.holder.temporary);
     if (!ok || !unify_gates(l, &model->decoder, error) || !unify_gates(l, &model->encoder, error))
         return false;
     if (spec->tied_head) model->head.weight = model->embedding;

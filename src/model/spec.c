@@ -184,9 +184,9 @@ static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
         return tl_fail(error, TL_ERROR_FORMAT, "%s: the norm's epsilon is %g: expected at least 0",
                        where, (double)spec->norm_eps);
     if (spec->position == TL_POSITION_ROTARY) {
-        spec->rotary_dim = (int32_t)(spec->head_dim * spec->rotary_fraction);
-        if (!(spec->rotary_fraction > 0) || !(spec->rotary_fraction <= 1) || spec->rotary_dim < 2 ||
-            spec->rotary_dim % 2)
+        bool fraction = spec->rotary_fraction > 0 && spec->rotary_fraction <= 1;
+        spec->rotary_dim = fraction ? (int32_t)(spec->head_dim * spec->rotary_fraction) : 0;
+        if (spec->rotary_dim < 2 || spec->rotary_dim % 2)
             return tl_fail(error, TL_ERROR_FORMAT,
                            "%s: %g of %d dims are rotated: expected an even number", where,
                            spec->rotary_fraction, spec->head_dim);

@@ -224,6 +224,12 @@ static const char *title_of(const reading *r, const char *task) {
     return title;
 }
 
+/* 0 for what is no count. */
+static int64_t count_of(const cJSON *item) {
+    bool count = cJSON_IsNumber(item) && item->valuedouble > 0 && item->valuedouble < 0x1p53;
+    return count ? (int64_t)item->valuedouble : 0;
+}
+
 static bool read_task(const reading *r, const cJSON *task, int order, int device) {
     const cJSON *config = tl_json_get(r->document, "config");
     const cJSON *shots = tl_json_get(tl_json_get(r->document, "n-shot"), task->string);
@@ -238,7 +244,7 @@ static bool read_task(const reading *r, const cJSON *task, int order, int device
     cell->device = device;
     cell->model.id = keep(r, model);
     cell->model.name = keep(r, tl_path_base(model));
-    cell->model.parameters = cJSON_IsNumber(parameters) ? (int64_t)parameters->valuedouble : 0;
+    cell->model.parameters = count_of(parameters);
     cell->task = keep(r, task->string);
     cell->task_title = title_of(r, task->string);
     cell->protocol = tl_protocol_name(TL_PROTOCOL_LOGLIKELIHOOD);
@@ -247,7 +253,7 @@ static bool read_task(const reading *r, const cJSON *task, int order, int device
     cell->shots = cJSON_IsNumber(shots) ? shots->valueint : 0;
     cell->order = order;
     cell->verdict = TL_VERDICT_DONE;
-    cell->planned = cJSON_IsNumber(effective) ? (int64_t)effective->valuedouble : 0;
+    cell->planned = count_of(effective);
     if (!cell->model.id || !cell->model.name || !cell->task || !cell->task_title || !cell->dtype)
         return false;
     char path[MOST_PATH];

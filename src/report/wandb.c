@@ -124,7 +124,7 @@ static void fill_config(const run_writer *w, items *config) {
 
 static Wb__Timestamp timestamp(double seconds) {
     Wb__Timestamp stamp = WB__TIMESTAMP__INIT;
-    if (!isfinite(seconds)) return stamp;
+    if (!(fabs(seconds) < 0x1p53)) return stamp;
     stamp.seconds = (int64_t)floor(seconds);
     stamp.nanos = (int32_t)((seconds - floor(seconds)) * 1e9);
     return stamp;
