@@ -708,12 +708,29 @@ static void check_conversions(tl_compute *compute) {
                      tl_dtype_get((tl_dtype)dtype)->name, (double)wide[i]);
         }
     }
-    uint16_t *turned = get(OUT * IN * 2);
-    tl_matrix_transpose(compute, data, TL_BF16, OUT, IN, turned);
-    for (int i = 0; i < OUT; i++)
-        for (int j = 0; j < IN; j++)
-            if (turned[j * OUT + i] != data[i * IN + j]) fail("%s transpose [%d][%d]", isa, i, j);
-    free(values), free(data), free(wide), free(turned);
+    free(values), free(data), free(wide);
+}
+
+/* Sizes that end within tiles and slabs, and exactly with them. */
+static void check_transposition(tl_compute *compute) {
+    static const int32_t sizes[][2] = {{1, 1}, {3, 70}, {64, 32}, {67, 1025}, {200, 1537}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int32_t in = sizes[i][0], out = sizes[i][1], count = in * out;
+        uint32_t *words = get((size_t)count * 4), *turned = get((size_t)count * 4);
+        for (int32_t j = 0; j < count; j++)
+            words[j] = 0x9e3779b9u * (uint32_t)j;
+        tl_matrix_transpose(compute, words, TL_F32, in, out, turned);
+        for (int32_t j = 0; j < count; j++)
+            if (turned[j % out * in + j / out] != words[j])
+                fail("f32 transpose of %d x %d [%d]", in, out, j);
+        const uint16_t *halves = (const uint16_t *)words;
+        uint16_t *turned_halves = (uint16_t *)turned;
+        tl_matrix_transpose(compute, words, TL_BF16, in, out, turned);
+        for (int32_t j = 0; j < count; j++)
+            if (turned_halves[j % out * in + j / out] != halves[j])
+                fail("bf16 transpose of %d x %d [%d]", in, out, j);
+        free(words), free(turned);
+    }
 }
 
 /* q8 and q4 hold what ggml's rules give, as read back by the embedding lookup. */
@@ -772,6 +789,7 @@ static void check_embed(tl_compute *compute) {
 static void check_everything(void) {
     tl_compute *compute = compute_new(2, TL_EXACT);
     check_conversions(compute);
+    check_transposition(compute);
     check_quantisation(compute);
     check_embed(compute);
     check_norms(compute);
