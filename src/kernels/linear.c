@@ -121,7 +121,7 @@ static void run_product(const linear_task *task, const chunk_part *part, const t
 static void run_chunk(void *context, int chunk, int worker) {
     const linear_task *task = context;
     chunk_part now = find_part(task, chunk);
-    tl_product ahead = {0}, gate_ahead = {0};
+    tl_product ahead = {.ahead = ""}, gate_ahead = ahead; /* nothing */
     /* When all threads are equally fast, this is the one that this thread takes next. */
     int next = chunk + task->compute->threads;
     if (next < task->first_chunk[task->count]) {

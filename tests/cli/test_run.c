@@ -170,7 +170,7 @@ static void assert_swept_on(const char *name) {
 static void test_a_crash_is_a_verdict(void **state) {
     (void)state;
     assert_int_equal(run_disturbed("crashed", SIGSEGV, NULL, NULL), 0);
-#if !defined(__SANITIZE_ADDRESS__)
+#if !TEST_SANITIZED
     assert_verdict("crashed", TL_VERDICT_CRASHED, "SIGSEGV");
 #endif
     assert_swept_on("crashed");
@@ -340,7 +340,7 @@ static void test_shards_make_the_whole(void **state) {
 /* Peak memory is the worker's own, as the system counted it for the largest of our descendants. */
 static void test_peak_memory_agrees_with_the_systems(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
+#if TEST_SANITIZED
     skip();
 #endif
     test_result result = TEST_RUN(NULL, "run", "-m", "slow", "-t", "piqa", "--data-dir", "data",
