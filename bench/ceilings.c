@@ -1,17 +1,21 @@
 /* ceilings: what this machine's cores and memory can do at most, as JSON lines.
  *
- *   ceilings [THREADS …]         default: 1, and all processors
+ *   ceilings [THREADS …]             default: 1, and all processors
+ *   ceilings --read MIB [THREADS …]  reading that much over and over, and nothing else
  *
  * Products: chains of independent multiply-adds in registers, one kernel for each instruction that
- * the processor has. Memory: each thread reads its part of a buffer far larger than the caches. One
- * multiply and one add count as two operations. Each figure is the best of several rounds: a
+ * the processor has. Memory: each thread reads its part of the buffer, as one stream of addresses
+ * or as several far apart, since one core may read several at once faster than one. One multiply
+ * and one add count as two operations. Each figure is the best of several windows of time: a
  * neighbour can only make it smaller. */
 #include "base/base.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Runs `rounds` rounds; returns the operations done. `sink` keeps the compiler honest. */
 typedef double kernel_function(long rounds, volatile float *sink);
@@ -147,97 +151,167 @@ static int list_kernels(kernel *kernels) {
     return count;
 }
 
-typedef struct job {
+/* Reads memory [bytes] as `streams` streams and returns the bytes read. */
+typedef double reader_function(const unsigned char *memory, size_t bytes, size_t streams,
+                               volatile float *sink);
+
+typedef uint64_t lanes __attribute__((vector_size(64)));
+
+/* A step takes 256 bytes of each stream, so that a line is never waited for by the next one. */
+static inline __attribute__((always_inline)) double
+read_streams(const unsigned char *memory, size_t bytes, size_t streams, volatile float *sink) {
+    enum { STEP = 4 * sizeof(lanes) };
+    size_t part = bytes / streams / STEP * STEP;
+    lanes sums[4] = {0};
+    for (size_t at = 0; at < part; at += STEP) {
+        for (size_t s = 0; s < streams; s++) {
+            const lanes *from = (const lanes *)(memory + s * part + at);
+            for (int i = 0; i < 4; i++)
+                sums[i] += from[i];
+        }
+    }
+    lanes sum = sums[0] + sums[1] + sums[2] + sums[3];
+    *sink = (float)sum[0];
+    return (double)(part * streams);
+}
+
+#define READER(name, attributes)                                                                   \
+    attributes static double name(const unsigned char *memory, size_t bytes, size_t streams,       \
+                                  volatile float *sink) {                                          \
+        return read_streams(memory, bytes, streams, sink);                                         \
+    }
+READER(read_plainly, )
+#if defined(__x86_64__)
+READER(read_avx2, __attribute__((target("avx2"))))
+READER(read_avx512, __attribute__((target("avx512f"))))
+#endif
+
+static reader_function *choose_reader(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) return read_avx512;
+    if (__builtin_cpu_supports("avx2")) return read_avx2;
+#endif
+    return read_plainly;
+}
+
+/* What the threads of one measurement do: a kernel's products, or reading. */
+typedef struct work {
     const kernel *kernel; /* NULL: read memory */
+    reader_function *read;
     const unsigned char *memory;
-    size_t bytes;
+    size_t bytes, streams;
+} work;
+
+typedef struct job {
+    work work; /* this thread's part */
     pthread_barrier_t *start;
-    double work; /* operations or bytes done */
+    double done; /* operations or bytes */
     double begin, end;
 } job;
 
-static double read_memory(const unsigned char *memory, size_t bytes, volatile float *sink) {
-    typedef uint64_t lanes __attribute__((vector_size(64)));
-    lanes sums[4] = {0};
-    for (size_t at = 0; at + sizeof sums <= bytes; at += sizeof sums) {
-        const lanes *from = (const lanes *)(memory + at);
-        for (int i = 0; i < 4; i++)
-            sums[i] += from[i];
-    }
-    *sink = (float)(sums[0] + sums[1] + sums[2] + sums[3])[0];
-    return (double)bytes;
-}
-
 static void *run_job(void *context) {
+    static const double WINDOW = 0.03; /* seconds */
     job *j = context;
+    const work *w = &j->work;
     volatile float sink = 0;
     pthread_barrier_wait(j->start);
     j->begin = tl_clock_monotonic();
-    j->work = 0;
+    j->done = 0;
     do {
-        j->work +=
-            j->kernel ? j->kernel->run(1 << 16, &sink) : read_memory(j->memory, j->bytes, &sink);
+        j->done += w->kernel ? w->kernel->run(1 << 16, &sink)
+                             : w->read(w->memory, w->bytes, w->streams, &sink);
         j->end = tl_clock_monotonic();
-    } while (j->end - j->begin < 0.08);
+    } while (j->end - j->begin < WINDOW);
     return NULL;
 }
 
 /* Work per second of all threads together. */
-static double measure(const kernel *k, int threads, const unsigned char *memory, size_t bytes) {
+static double measure(const work *whole, int threads) {
     enum { MOST = 256 };
     static pthread_t handles[MOST];
     static job jobs[MOST];
     pthread_barrier_t start;
     if (threads > MOST) threads = MOST;
     pthread_barrier_init(&start, NULL, (unsigned)threads);
-    size_t part = bytes / (size_t)threads / 4096 * 4096;
+    size_t part = whole->bytes / (size_t)threads / 4096 * 4096;
     for (int i = 0; i < threads; i++) {
-        jobs[i] = (job){k, memory + part * (size_t)i, part, &start};
+        jobs[i] = (job){.work = *whole, .start = &start};
+        jobs[i].work.memory = whole->memory ? whole->memory + part * (size_t)i : NULL;
+        jobs[i].work.bytes = part;
         if (pthread_create(&handles[i], NULL, run_job, &jobs[i])) exit(1);
     }
-    double rate = 0;
+    double done = 0, begin = INFINITY, end = 0;
     for (int i = 0; i < threads; i++) {
         pthread_join(handles[i], NULL);
-        rate += jobs[i].work / (jobs[i].end - jobs[i].begin);
+        done += jobs[i].done;
+        begin = fmin(begin, jobs[i].begin);
+        end = fmax(end, jobs[i].end);
     }
     pthread_barrier_destroy(&start);
-    return rate;
+    return done / (end - begin);
 }
 
-static void report(const char *name, const char *instruction, const char *unit, const kernel *k,
-                   int threads, const unsigned char *memory, size_t bytes) {
-    enum { ROUNDS = 9 };
+static double best_of(const work *whole, int threads) {
+    enum { WINDOWS = 15 };
     double best = 0;
-    for (int i = 0; i < ROUNDS; i++) {
-        double rate = measure(k, threads, memory, bytes);
-        if (rate > best) best = rate;
-    }
-    printf("{\"ceiling\":\"%s\",\"by\":\"%s\",\"threads\":%d,\"%s\":%.1f}\n", name, instruction,
-           threads, unit, best / 1e9);
+    for (int i = 0; i < WINDOWS; i++)
+        best = fmax(best, measure(whole, threads));
+    return best;
+}
+
+static void report(const char *name, const char *by, const char *unit, int threads, double value) {
+    printf("{\"ceiling\":\"%s\",\"by\":\"%s\",\"threads\":%d,\"%s\":%.1f}\n", name, by, threads,
+           unit, value / 1e9);
     fflush(stdout);
 }
 
-int main(int count, char **words) {
-    int threads[16] = {1, tl_processors()}, used = threads[1] > 1 ? 2 : 1;
-    for (int i = 1; i < count && i <= 16; i++) {
-        threads[i - 1] = atoi(words[i]);
-        used = i;
-        if (threads[i - 1] < 1) {
-            fprintf(stderr, "usage: ceilings [THREADS ...]\n");
-            return 2;
-        }
+/* The best of several numbers of streams. */
+static void report_memory(const unsigned char *memory, size_t bytes, int threads) {
+    double best = 0;
+    size_t best_streams = 0;
+    for (size_t streams = 1; streams <= 16; streams *= 2) {
+        work w = {.read = choose_reader(), .memory = memory, .bytes = bytes, .streams = streams};
+        double rate = best_of(&w, threads);
+        if (rate > best) best_streams = streams;
+        best = fmax(best, rate);
     }
-    const size_t bytes = (size_t)512 << 20;
-    unsigned char *memory = aligned_alloc(4096, bytes);
+    char by[64];
+    snprintf(by, sizeof by, "read %zu MiB, %zu stream%s a thread", bytes >> 20, best_streams,
+             best_streams > 1 ? "s" : "");
+    report("memory", by, "gbytes", threads, best);
+}
+
+static int usage(void) {
+    fprintf(stderr, "usage: ceilings [--read MIB] [THREADS ...]\n");
+    return 2;
+}
+
+int main(int count, char **words) {
+    enum { USUAL_MIB = 512, MOST_MIB = 1 << 16, MOST_COUNTS = 16 };
+    int threads[MOST_COUNTS] = {1, tl_processors()}, used = threads[1] > 1 ? 2 : 1;
+    bool only_reading = count > 1 && strcmp(words[1], "--read") == 0;
+    long mib = only_reading && count > 2 ? atol(words[2]) : USUAL_MIB;
+    int first = only_reading ? 3 : 1;
+    if (mib < 1 || mib > MOST_MIB || count - first > MOST_COUNTS) return usage();
+    for (int i = first; i < count; i++) {
+        used = i - first + 1;
+        if ((threads[used - 1] = atoi(words[i])) < 1) return usage();
+    }
+    size_t bytes = (size_t)mib << 20;
+    unsigned char *memory = aligned_alloc((size_t)2 << 20, bytes + (bytes & ((1 << 21) - 1)));
     if (!memory) return 1;
+    madvise(memory, bytes, MADV_HUGEPAGE);
     memset(memory, 1, bytes);
     kernel kernels[8];
-    int known = list_kernels(kernels);
+    int known = only_reading ? 0 : list_kernels(kernels);
     for (int t = 0; t < used; t++) {
-        for (int i = 0; i < known; i++)
-            report(kernels[i].name, kernels[i].instruction, "gops", &kernels[i], threads[t], NULL,
-                   0);
-        report("memory", "read 512 MiB", "gbytes", NULL, threads[t], memory, bytes);
+        for (int i = 0; i < known; i++) {
+            work w = {.kernel = &kernels[i]};
+            report(kernels[i].name, kernels[i].instruction, "gops", threads[t],
+                   best_of(&w, threads[t]));
+        }
+        report_memory(memory, bytes, threads[t]);
     }
     free(memory);
     return 0;
