@@ -2,7 +2,9 @@
 import json
 import os
 import pathlib
+import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,8 +31,13 @@ class Failure(Exception):
     """A program that could not be run to its end; the message is what a person should read."""
 
 
+BEGUN = time.monotonic()
+
+
 def note(text):
-    print(text, file=sys.stderr, flush=True)
+    """Progress, on standard error, with the minutes since the start."""
+    minutes, seconds = divmod(int(time.monotonic() - BEGUN), 60)
+    print(f"[{minutes:3}:{seconds:02}] {text}", file=sys.stderr, flush=True)
 
 
 def run(command, text=None, timeout=900):
@@ -74,6 +81,58 @@ def measure_process(command, text="", timeout=900):
     return seconds, usage.ru_maxrss / 1024, *outputs
 
 
+def seconds_between(command, begins, ends, timeout=900):
+    """Runs a program; returns the wall seconds between the first line of its output, standard error included, that
+    matches `begins` and the next that matches `ends`, and the lines between them."""
+    command = [str(word) for word in command]
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, errors="replace")
+    except FileNotFoundError as error:
+        raise Failure(f"{command[0]}: not found") from error
+    limit = threading.Timer(timeout, process.kill)
+    limit.start()
+    begin = end = None
+    lines = []
+    for line in process.stdout:
+        if begin is None:
+            begin = time.perf_counter() if re.search(begins, line) else None
+        elif end is None:
+            end = time.perf_counter() if re.search(ends, line) else None
+        lines.append(line)
+    status = process.wait()
+    limit.cancel()
+    if status or end is None:
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        raise Failure(f"{shlex.join(command[:4])} …: exit {status}: {last}")
+    return end - begin, lines
+
+
+def forget_files(*paths):
+    """Drops files, and folders of files, from the page cache, as far as no process has them mapped."""
+    for path in paths:
+        for file in path.iterdir() if path.is_dir() else [path]:
+            descriptor = os.open(file, os.O_RDONLY)
+            os.fdatasync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+class Foreign:
+    """A process that keeps the last processor busy while the block runs."""
+
+    def __enter__(self):
+        last = max(os.sched_getaffinity(0))
+        self.process = subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                                        preexec_fn=lambda: os.sched_setaffinity(0, {last}))
+        time.sleep(0.2)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
 class Worker:
     """A program that answers JSON lines with JSON lines."""
 
@@ -105,6 +164,13 @@ class Worker:
         self.process.wait()
 
 
+def tokenize(tinyllm, model, texts):
+    """The ids of each text, with the special tokens that the tokenizer adds."""
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    out = run([tinyllm, "tokenize", "-m", model, "--jsonl"], lines)
+    return [json.loads(line)["ids"] for line in out.splitlines()]
+
+
 def is_there(prefix, probe):
     """Does this command succeed under the prefix?"""
     try:
@@ -119,19 +185,29 @@ class Shapes:
 
     def __init__(self, build, work, tokenizers=None):
         self.tool = pathlib.Path(build) / "bench" / "random_checkpoint"
+        self.tinyllm = pathlib.Path(build) / "tinyllm"
         self.work = pathlib.Path(work)
         self.tokenizers = pathlib.Path(tokenizers) if tokenizers else None
         self.work.mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self, name, dtype):
+        """f32, f16 and bf16 are drawn; q8 and q4 made from bf16 by `tinyllm quantize`, anew for a newer tinyllm."""
         directory = self.work / f"{name}-{dtype}"
         done = directory / ".complete"
-        if not done.exists():
+        quantised = dtype in ("q8", "q4")
+        if done.exists() and not (quantised and done.stat().st_mtime < self.tinyllm.stat().st_mtime):
+            return directory
+        note(f"making {directory.name}")
+        if quantised:
+            source = self.checkpoint(name, "bf16")
+            shutil.rmtree(directory, ignore_errors=True)
+            run([self.tinyllm, "quantize", source, "-o", directory, "--dtype", dtype])
+        else:
             command = [self.tool, "--dtype", dtype]
             if self.tokenizers and name in SHAPES and (self.tokenizers / SHAPES[name]).is_dir():
                 command += ["--tokenizer", self.tokenizers / SHAPES[name]]
             run([*command, BENCH / "shapes" / f"{name}.json", directory])
-            done.touch()
+        done.touch()
         return directory
 
     def gguf(self, name, kind, prefix):
@@ -139,6 +215,7 @@ class Shapes:
         path = self.work / f"{name}-{kind}.gguf"
         if path.exists():
             return path
+        note(f"making {path.name}")
         part = path.with_suffix(".part")
         if kind in ("f32", "f16", "bf16"):
             run([*prefix, "python3", BENCH / "to_gguf.py", self.checkpoint(name, kind), part])
@@ -193,11 +270,36 @@ class Table:
         print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
-def ceilings(build, threads):
-    """The machine's limits: {(name, threads): best value}, several instructions for one name included."""
-    found = {}
-    for line in run([pathlib.Path(build) / "bench" / "ceilings", *threads]).splitlines():
-        entry = json.loads(line)
-        value = entry.get("gops", entry.get("gbytes"))
-        found.setdefault((entry["ceiling"], entry["threads"]), []).append((value, entry["by"]))
-    return {key: max(values) for key, values in found.items()}
+class Ceilings:
+    """The machine's limits, measured when first asked for."""
+
+    def __init__(self, build, threads):
+        self.tool = pathlib.Path(build) / "bench" / "ceilings"
+        self.threads = threads
+        self.products = {}  # (f32, bf16, int8 or memory, threads) → [(GOP/s or GB/s, by)], the largest first
+        self.reading = {}  # (MiB, threads) → GB/s
+
+    @staticmethod
+    def entries(text):
+        for line in text.splitlines():
+            entry = json.loads(line)
+            yield entry["ceiling"], entry["threads"], entry.get("gops", entry.get("gbytes")), entry["by"]
+
+    def measured(self):
+        if not self.products:
+            note("measuring the machine's ceilings")
+            for name, threads, value, by in self.entries(run([self.tool, *self.threads])):
+                self.products.setdefault((name, threads), []).append((value, by))
+            for values in self.products.values():
+                values.sort(reverse=True)
+        return self.products
+
+    def memory(self, size, threads):
+        """GB/s of reading about `size` bytes over and over: what a step of decoding does, in caches or not."""
+        mib = 64
+        while mib * 1.4 < size / (1 << 20) and mib < 2048:
+            mib *= 2
+        if (mib, threads) not in self.reading:
+            for _, count, value, _ in self.entries(run([self.tool, "--read", mib, *self.threads])):
+                self.reading[mib, count] = value
+        return self.reading[mib, threads]

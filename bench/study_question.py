@@ -17,6 +17,7 @@ import shutil
 import statistics
 import sys
 
+import goals
 import measure
 
 PROMPT = (
@@ -37,12 +38,6 @@ def read_rows(path, count):
     raise measure.Failure(f"{path}: fewer than {count} questions of four choices")
 
 
-def tokenize(tinyllm, model, texts):
-    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-    out = measure.run([tinyllm, "tokenize", "-m", model, "--jsonl"], lines)
-    return [json.loads(line)["ids"] for line in out.splitlines()]
-
-
 def our_seconds(tinyllm, model, data, work, threads):
     """Mean seconds of a question, as the run's own report has it."""
     out = work / "study-run"
@@ -61,7 +56,7 @@ def compare(tinyllm, model, rows, work, prefix, threads, rounds):
     data = work / "study-questions.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     texts = [PROMPT.format(*row["choices"]["text"], question=row["question"]) for row in rows]
-    ids = tokenize(tinyllm, model, texts)
+    ids = measure.tokenize(tinyllm, model, texts)
     worker = measure.Worker([*prefix, "python3", measure.BENCH / "peer_torch.py", model, "--dtype", "float32"])
     worker.ask(op="questions", ids=ids[:1], threads=max(threads))  # warm-up
     times = {count: [] for count in threads}
@@ -80,8 +75,10 @@ def compare(tinyllm, model, rows, work, prefix, threads, rounds):
 
 
 def add_table(tinyllm, models, rows, work, prefix, threads, rounds):
-    table = measure.Table("model", "tokens", "threads", "tinyllm ms", "PyTorch ms (its best threads)", "times faster")
+    table = measure.Table("model", "tokens", "threads", "tinyllm ms", "PyTorch ms (its best threads)", "times faster",
+                          "goals", "met")
     for model in models:
+        measure.note(f"study, {model.name}")
         try:
             tokens, best, ratios = compare(tinyllm, model, rows, work, prefix, threads, rounds)
         except measure.Failure as failure:
@@ -92,7 +89,9 @@ def add_table(tinyllm, models, rows, work, prefix, threads, rounds):
             other = statistics.median(1000 / rate for rate in ratio.theirs)
             low, high = ratio.spread
             table.row(model.name, f"{tokens:.0f}", count, measure.short(mine), f"{measure.short(other)} ({best})",
-                      f"{ratio.median:.2f} ({low:.2f}–{high:.2f})")
+                      f"{ratio.median:.2f} ({low:.2f}–{high:.2f})",
+                      *goals.Verdict().at_least(ratio.median, goals.STUDY_TORCH if count == max(ratios) else None,
+                                                "× PyTorch").cells())
 
 
 def main():
