@@ -306,7 +306,7 @@ class Comparison:
         measure.note(f"memory, {name} {dtype}")
         model = self.shapes.checkpoint(name, dtype)
         stored = sum(path.stat().st_size for path in model.glob("*.safetensors")) / (1 << 20)
-        options = ["-t", "arc_easy", "--data-dir", self.arguments.data_dir, "--limit", 8, "--threads", self.most]
+        options = ["-t", "arc_easy", "--data", questions.rows_of(self.arguments.data_dir, "arc_easy"), "--limit", 8, "--threads", self.most]
         options += ["--fast"] if dtype != "f32" else []
         alone, batched = (questions.run_cell(self.tinyllm, model, self.arguments.work, [*options, *protocol])["peak_rss_mb"]
                           for protocol in (["--protocol", "study"], ["--protocol", "loglikelihood", "--batched"]))
@@ -376,7 +376,7 @@ class Comparison:
 
     def show_study(self):
         print("## One study question, cold: f32 exact beside PyTorch float32\n")
-        rows = study_question.read_rows(self.arguments.data_dir / "arc_easy" / "validation.jsonl", 8)
+        rows = study_question.read_rows(questions.rows_of(self.arguments.data_dir, "arc_easy"), 8)
         models = [self.shapes.checkpoint(name, "f32") for name in self.arguments.question_shapes.split(",")]
         study_question.add_table(self.tinyllm, models, rows, self.arguments.work, self.prefix, self.threads,
                                  self.arguments.rounds)

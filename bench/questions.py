@@ -9,11 +9,16 @@ import measure
 REPETITIONS = 3  # runs of ours in a round: they are short
 
 
+def rows_of(data_dir, task):
+    """The file of a task's rows: the validation split, whichever split the task asks by itself."""
+    return data_dir / task / "validation.jsonl"
+
+
 def read_requests(tinyllm, task, data_dir, count):
     """The requests of the first rows, as tinyllm renders them: a list of {"context", "continuation"} for each."""
     questions = []
     for row in range(count):
-        out = json.loads(measure.run([tinyllm, "tasks", task, "--data-dir", data_dir, "--row", row, "--json"]))
+        out = json.loads(measure.run([tinyllm, "tasks", task, "--data", rows_of(data_dir, task), "--row", row, "--json"]))
         questions.append(out["loglikelihood"]["requests"])
     return questions
 
@@ -31,8 +36,8 @@ def run_cell(tinyllm, model, work, arguments):
 
 def our_rate(tinyllm, model, work, task, data_dir, count, options):
     """Questions per second of the evaluation, storing included, loading not; and tokens computed for a question."""
-    cells = [run_cell(tinyllm, model, work, ["-t", task, "--data-dir", data_dir, "--protocol", "loglikelihood",
-                                             "--batched", "--limit", count, *options]) for _ in range(REPETITIONS)]
+    cells = [run_cell(tinyllm, model, work, ["-t", task, "--data", rows_of(data_dir, task), "--protocol",
+                                             "loglikelihood", "--batched", "--limit", count, *options]) for _ in range(REPETITIONS)]
     return statistics.median(cell["examples_per_s"] for cell in cells), cells[0]["tokens_computed"] / count
 
 
