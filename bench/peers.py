@@ -248,7 +248,8 @@ class Comparison:
 
     def show_load(self):
         print("## From the command to the first token\n")
-        print("Warm: the files are in the page cache. Cold: they have been dropped from it; the disk's own caches stay.\n")
+        print("Warm: the files are in the page cache. Cold: they have been dropped from it; the disk's own caches"
+              " stay.\n")
         table = measure.Table("shape", "type", "files", "tinyllm s", "llama.cpp s", "times sooner", "goals", "met")
         self.each(table, self.arguments.load_shapes.split(","), ["bf16", "q8"], self.compare_load)
         print()
@@ -261,7 +262,8 @@ class Comparison:
             theirs = [*self.prefix, "llama-completion", "-m", gguf, "-t", self.most, "-c", 512, "-n", 1, "-p", PROMPT,
                       "-no-cnv", "--no-warmup"]
         elif gguf:
-            theirs = [*self.prefix, "llama-bench", "-m", gguf, "-t", self.most, "-p", 8, "-n", 0, "-r", 1, "--no-warmup"]
+            theirs = [*self.prefix, "llama-bench", "-m", gguf, "-t", self.most, "-p", 8, "-n", 0, "-r", 1,
+                      "--no-warmup"]
         for warm in (True, False):
             mine, ratios = [], measure.Ratios()
             if warm:
@@ -306,10 +308,11 @@ class Comparison:
         measure.note(f"memory, {name} {dtype}")
         model = self.shapes.checkpoint(name, dtype)
         stored = sum(path.stat().st_size for path in model.glob("*.safetensors")) / (1 << 20)
-        options = ["-t", "arc_easy", "--data", questions.rows_of(self.arguments.data_dir, "arc_easy"), "--limit", 8, "--threads", self.most]
-        options += ["--fast"] if dtype != "f32" else []
-        alone, batched = (questions.run_cell(self.tinyllm, model, self.arguments.work, [*options, *protocol])["peak_rss_mb"]
-                          for protocol in (["--protocol", "study"], ["--protocol", "loglikelihood", "--batched"]))
+        options = ["-t", "arc_easy", "--data", questions.rows_of(self.arguments.data_dir, "arc_easy"), "--limit", 8,
+                   "--threads", self.most] + (["--fast"] if dtype != "f32" else [])
+        alone, batched = (
+            questions.run_cell(self.tinyllm, model, self.arguments.work, [*options, *protocol])["peak_rss_mb"]
+            for protocol in (["--protocol", "study"], ["--protocol", "loglikelihood", "--batched"]))
         theirs = self.peaks_of_llama(name, dtype, self.choices("arc_easy", 8)[1])
         verdict = goals.Verdict().at_most(alone, min(theirs, default=None), "llama.cpp's")
         verdict.at_most(alone, 1.1 * stored + 60, "1.1 × weights + 60")
@@ -366,7 +369,8 @@ class Comparison:
             worker.close()
         verdict = goals.Verdict()
         if task == "arc_easy":
-            verdict.at_least(llama.median if llama else None, goals.QUESTIONS.get(dtype), "× llama", self.factors[dtype])
+            verdict.at_least(llama.median if llama else None, goals.QUESTIONS.get(dtype), "× llama",
+                             self.factors[dtype])
             verdict.at_least(torch.median if torch else None, goals.QUESTIONS_TORCH, "× PyTorch")
         cells = (llama.cells()[1:] if llama else ["", ""]) + (torch.cells()[1:] if torch else ["", ""])
         table.row(name, dtype, self.most, f"{tokens:.0f}", measure.short(statistics.median(ours)), *cells, len(ours),
@@ -387,7 +391,8 @@ class Comparison:
     def show_interference(self):
         print(f"## Prefill of 64 tokens beside one foreign busy process, {self.most} threads\n")
         print("Percent of the undisturbed speed, by turns.\n")
-        table = measure.Table("shape", "type", "tinyllm tokens/s", "kept %", "llama.cpp tokens/s", "kept %", "goals", "met")
+        table = measure.Table("shape", "type", "tinyllm tokens/s", "kept %", "llama.cpp tokens/s", "kept %", "goals",
+                              "met")
         self.each(table, self.names[:1], [dtype for dtype in self.types if dtype in ("f32", "bf16")],
                   self.compare_interference)
         print()
@@ -407,7 +412,8 @@ class Comparison:
         cells = []
         for ratios in kept.values():
             low, high = ratios.spread
-            cells += [f"{measure.short(statistics.median(ratios.ours))} of {measure.short(statistics.median(ratios.theirs))}",
+            disturbed, undisturbed = statistics.median(ratios.ours), statistics.median(ratios.theirs)
+            cells += [f"{measure.short(disturbed)} of {measure.short(undisturbed)}",
                       f"{100 * ratios.median:.0f} ({100 * low:.0f}–{100 * high:.0f})"]
         verdict = goals.Verdict().at_least(100 * kept["tinyllm"].median, goals.INTERFERENCE, "%")
         table.row(name, dtype, *cells, *([""] * (4 - len(cells))), *verdict.cells())

@@ -18,8 +18,8 @@ def read_requests(tinyllm, task, data_dir, count):
     """The requests of the first rows, as tinyllm renders them: a list of {"context", "continuation"} for each."""
     questions = []
     for row in range(count):
-        out = json.loads(measure.run([tinyllm, "tasks", task, "--data", rows_of(data_dir, task), "--row", row, "--json"]))
-        questions.append(out["loglikelihood"]["requests"])
+        out = measure.run([tinyllm, "tasks", task, "--data", rows_of(data_dir, task), "--row", row, "--json"])
+        questions.append(json.loads(out)["loglikelihood"]["requests"])
     return questions
 
 
@@ -36,8 +36,9 @@ def run_cell(tinyllm, model, work, arguments):
 
 def our_rate(tinyllm, model, work, task, data_dir, count, options):
     """Questions per second of the evaluation, storing included, loading not; and tokens computed for a question."""
-    cells = [run_cell(tinyllm, model, work, ["-t", task, "--data", rows_of(data_dir, task), "--protocol",
-                                             "loglikelihood", "--batched", "--limit", count, *options]) for _ in range(REPETITIONS)]
+    arguments = ["-t", task, "--data", rows_of(data_dir, task), "--protocol", "loglikelihood", "--batched",
+                 "--limit", count, *options]
+    cells = [run_cell(tinyllm, model, work, arguments) for _ in range(REPETITIONS)]
     return statistics.median(cell["examples_per_s"] for cell in cells), cells[0]["tokens_computed"] / count
 
 
@@ -75,7 +76,9 @@ def multiple_choice_file(questions):
 
 
 def llama_command(prefix, gguf, threads, path):
-    return [*prefix, "llama-perplexity", "-m", gguf, "-t", threads, "-c", 4096, "-bf", path, "--multiple-choice"]
+    """With room for eight sequences of 256 tokens: a larger cache makes it slower, since it attends to all of it."""
+    return [*prefix, "llama-perplexity", "-m", gguf, "-t", threads, "-c", 256, "-np", 8, "-bf", path,
+            "--multiple-choice"]
 
 
 def llama_rate(prefix, gguf, threads, path, count):
