@@ -25,8 +25,8 @@ tl_engine *tl_engine_new(const tl_model *model, const tl_engine_options *options
     if ((e->arena = tl_arena_new()) == NULL)
         tl_fail_memory(error, 0, "an engine");
     else if ((e->pool = tl_pool_new(options->threads, error)) &&
-             (e->compute = tl_compute_new(e->pool, options->precision, error)) &&
-             tl_tables_new(e, error))
+             (e->compute = tl_compute_open(e->pool, options->precision, options->device, error)) &&
+             tl_twin_new(e, error) && tl_tables_new(e, error))
         return e;
     tl_engine_free(e);
     return NULL;
@@ -34,10 +34,23 @@ tl_engine *tl_engine_new(const tl_model *model, const tl_engine_options *options
 
 void tl_engine_free(tl_engine *e) {
     if (!e) return;
-    tl_region *regions[] = {&e->rows,   &e->indices,  &e->keys,  &e->store.region, &e->cross.region,
-                            &e->rotary, &e->relative, &e->alibi, &e->head};
+    tl_region *regions[] = {&e->rows,
+                            &e->indices,
+                            &e->keys,
+                            &e->store.region,
+                            &e->cross.region,
+                            &e->rotary,
+                            &e->call_rotary,
+                            &e->relative,
+                            &e->alibi,
+                            &e->rotary_twin,
+                            &e->call_rotary_twin,
+                            &e->relative_twin,
+                            &e->alibi_twin,
+                            &e->head};
     for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
         tl_region_free(regions[i]);
+    tl_twin_free(e);
     tl_compute_free(e->compute);
     tl_pool_free(e->pool);
     tl_arena_free(e->arena);

@@ -15,7 +15,8 @@ typedef struct tl_engine tl_engine;
 typedef struct tl_engine_options {
     int threads; /* 0: all processors this process may use */
     tl_precision precision;
-    int32_t pass_rows; /* tokens in one pass at most; 0: what the products like best */
+    int32_t pass_rows;  /* tokens in one pass at most; 0: what the products like best */
+    const char *device; /* "cpu" (or NULL), "cuda", "cuda:N", "auto": see tl_compute_open */
 } tl_engine_options;
 
 /* An engine over a loaded model (borrowed). */
@@ -59,7 +60,8 @@ typedef struct tl_ask {
 typedef struct tl_work {
     int64_t tokens_computed;
     int64_t tokens_asked; /* had every path from a root to a leaf been computed on its own */
-    double seconds;       /* the forward passes alone: the study's inference time */
+    double seconds;       /* the forward passes alone, by the device's clock: the study's inference
+                             time */
 } tl_work;
 
 /* Runs the forest and fills in the asks. Results are the same bits for any number of threads, any
@@ -118,6 +120,10 @@ typedef struct tl_memory {
     size_t kv;             /* keys and values */
     size_t activations;    /* rows on their way through the layers */
     size_t scratch;        /* the kernels' memory, tables of positions, the head's block */
+    size_t device;         /* of a GPU's memory now; 0 on the CPU */
+    size_t device_peak;    /* the most that was, by the backend's own count */
+    size_t device_driver;  /* in use on the GPU by everybody, as its driver says */
+    size_t device_adopted; /* weights that the GPU reads where they lie in host memory */
 } tl_memory;
 
 /* What is resident now, of what the engine and its model hold. */

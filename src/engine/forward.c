@@ -12,15 +12,24 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
     if (bytes > SIZE_MAX / 2) return tl_fail_memory(error, bytes, what);
     bytes = (bytes + PAGE - 1) / PAGE * PAGE;
     tl_region_free(region);
+    if (region->owner) {
+        const tl_device_table *table = tl_compute_table(region->owner);
+        region->data = table->allocate(tl_compute_device(region->owner), bytes, what, error);
+        region->bytes = region->data ? bytes : 0;
+        return region->data != NULL;
+    }
     void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return tl_fail_memory(error, bytes, what);
-    *region = (tl_region){data, bytes};
+    *region = (tl_region){.data = data, .bytes = bytes};
     return true;
 }
 
 void tl_region_free(tl_region *region) {
-    if (region->data) munmap(region->data, region->bytes);
-    *region = (tl_region){0};
+    if (region->data && region->owner)
+        tl_compute_table(region->owner)->release(tl_compute_device(region->owner), region->data);
+    else if (region->data)
+        munmap(region->data, region->bytes);
+    *region = (tl_region){.owner = region->owner};
 }
 
 bool tl_store_reserve(tl_store *store, int32_t layers, int32_t slots, int64_t width,
@@ -53,12 +62,13 @@ static int64_t larger(int64_t a, int64_t b) {
 static bool reserve_rows(tl_engine *e, int32_t rows, tl_error *error) {
     const tl_model_spec *s = &e->model->spec;
     int64_t inner = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
-    int64_t wide = larger(s->dim, s->embed_dim), half = s->rope_int8 ? s->rotary_dim / 2 : 0;
-    size_t count = (size_t)rows;
-    size_t widths =
-        (size_t)(s->dim + 2 * wide + 2 * inner + 2 * kv + s->ffn_dim + 2 * half) * sizeof(float);
+    int64_t wide = larger(s->dim, s->embed_dim);
+    int32_t launched = e->table ? e->table->round_rows(e->device, rows) : rows;
+    size_t count = (size_t)launched;
+    size_t widths = (size_t)(s->dim + 2 * wide + 2 * inner + 2 * kv + s->ffn_dim) * sizeof(float);
     if (rows <= e->row_capacity) return true;
-    if (!tl_region_reserve(&e->rows, count * widths + 10 * 64, "the activations", error))
+    if (!tl_tables_reserve_calls(e, launched, error) ||
+        !tl_region_reserve(&e->rows, count * widths + 10 * 64, "the activations", error))
         return false;
     char *at = e->rows.data;
     e->x = carve(&at, count, s->dim);
@@ -69,21 +79,24 @@ static bool reserve_rows(tl_engine *e, int32_t rows, tl_error *error) {
     e->k = carve(&at, count, kv);
     e->v = carve(&at, count, kv);
     e->ffn = carve(&at, count, s->ffn_dim);
-    e->call_cosines = carve(&at, count, half);
-    e->call_sines = carve(&at, count, half);
-    size_t per_row = 6 * sizeof(int32_t) + 4 * sizeof(tl_attention_span);
+    size_t per_row = 9 * sizeof(int32_t) + 4 * sizeof(tl_attention_span);
     if (!tl_region_reserve(&e->indices, count * per_row, "the pass", error)) return false;
     tl_pass *pass = &e->pass;
     pass->spans = e->indices.data;
-    pass->last_spans = pass->spans + rows;
-    pass->cross_spans = pass->last_spans + rows;
-    pass->last_cross = pass->cross_spans + rows;
-    pass->tokens = (int32_t *)(pass->last_cross + rows);
-    pass->positions = pass->tokens + rows;
-    pass->slots = pass->positions + rows;
-    pass->call_lengths = pass->slots + rows;
-    pass->table_rows = pass->call_lengths + rows;
-    pass->wanted = pass->table_rows + rows;
+    pass->last_spans = pass->spans + launched;
+    pass->cross_spans = pass->last_spans + launched;
+    pass->last_cross = pass->cross_spans + launched;
+    pass->tokens = (int32_t *)(pass->last_cross + launched);
+    pass->positions = pass->tokens + launched;
+    pass->slots = pass->positions + launched;
+    pass->call_lengths = pass->slots + launched;
+    pass->table_rows = pass->call_lengths + launched;
+    pass->learned_rows = pass->table_rows + launched;
+    pass->last_table_rows = pass->learned_rows + launched;
+    pass->wanted = pass->last_table_rows + launched;
+    pass->count_up = pass->wanted + launched;
+    for (int32_t i = 0; i < launched; i++)
+        pass->count_up[i] = i;
     pass->capacity = e->row_capacity = rows;
     return true;
 }
@@ -99,8 +112,10 @@ bool tl_forward_reserve(tl_engine *e, int32_t rows, int32_t length, tl_error *er
         return false;
     e->pass.keys = e->keys.data;
     e->pass.keys_capacity = e->keys.bytes / sizeof(int32_t);
+    tl_device_needs needs = {rows, (int32_t)widest, length, s->heads, s->head_dim};
     return tl_tables_reserve(e, length, error) && tl_head_reserve(e, error) &&
-           tl_compute_reserve(e->compute, rows, (int32_t)widest, length, error);
+           (e->table ? e->table->reserve(e->device, &needs, error)
+                     : tl_compute_reserve(e->compute, rows, (int32_t)widest, length, error));
 }
 
 /* ---- filling a pass -------------------------------------------------------------------------- */
@@ -140,7 +155,7 @@ int32_t tl_pass_add(tl_engine *e, const int32_t *tokens, int32_t count, int32_t 
 void tl_pass_cross(tl_engine *e, const int32_t *slots, int32_t count) {
     tl_pass *pass = &e->pass;
     tl_attention_span span = pass->spans[pass->n_spans - 1];
-    span.slots = slots;
+    span.slots = e->table ? pass->count_up + slots[0] : slots; /* where a device will find them */
     span.keys = count;
     pass->cross_spans[pass->n_spans - 1] = span;
 }
@@ -191,11 +206,14 @@ static void rotate(const tl_engine *e, float *x, int32_t rows, int32_t heads,
     const tl_model_spec *s = &e->model->spec;
     if (s->position != TL_POSITION_ROTARY) return;
     tl_rotate(e->compute, x, (int64_t)heads * s->head_dim, rows, heads, s->head_dim,
-              s->rotary_dim / 2, s->rope_int8 ? e->call_cosines : e->cosines,
-              s->rope_int8 ? e->call_sines : e->sines, table_rows);
+              s->rotary_dim / 2, e->turn_cosines, e->turn_sines, table_rows);
 }
 
-static bool slots_in_a_row(const tl_pass *pass) {
+/* Then keys and values are computed where they are stored. A device's recorded passes must not
+ * depend on where that is. */
+static bool slots_in_a_row(const tl_engine *e) {
+    const tl_pass *pass = &e->pass;
+    if (e->table) return false;
     for (int32_t i = 1; i < pass->rows; i++)
         if (pass->slots[i] != pass->slots[0] + i) return false;
     return true;
@@ -214,18 +232,18 @@ static void project(tl_engine *e, const stage *g, const float *x, bool with_quer
     tl_store *store = &e->store;
     float *keys = layer_of(store, store->k, pass, g->layer);
     float *values = layer_of(store, store->v, pass, g->layer);
-    bool direct = slots_in_a_row(pass);
+    bool direct = slots_in_a_row(e);
     float *k = direct ? keys + pass->slots[0] * store->width : e->k;
     float *v = direct ? values + pass->slots[0] * store->width : e->v;
-    tl_linear ops[] = {linear(&w->k, x, pass->rows, k), linear(&w->v, x, pass->rows, v),
-                       linear(&w->q, x, pass->rows, e->q)};
+    tl_linear ops[] = {linear(&w->k, x, g->rows, k), linear(&w->v, x, g->rows, v),
+                       linear(&w->q, x, g->rows, e->q)};
     tl_linear_run_many(e->compute, ops, with_queries ? 3 : 2);
-    rotate(e, k, pass->rows, s->kv_heads, pass->table_rows);
-    if (with_queries) rotate(e, e->q, pass->rows, s->heads, pass->table_rows);
+    rotate(e, k, g->rows, s->kv_heads, g->table_rows);
+    if (with_queries) rotate(e, e->q, g->rows, s->heads, g->table_rows);
     if (direct) return;
-    tl_scatter_rows(e->compute, k, store->width, pass->rows, (int32_t)store->width, pass->slots,
-                    keys, store->width);
-    tl_scatter_rows(e->compute, v, store->width, pass->rows, (int32_t)store->width, pass->slots,
+    tl_scatter_rows(e->compute, k, store->width, g->rows, (int32_t)store->width, pass->slots, keys,
+                    store->width);
+    tl_scatter_rows(e->compute, v, store->width, g->rows, (int32_t)store->width, pass->slots,
                     values, store->width);
 }
 
@@ -304,16 +322,8 @@ static void feed_forward(tl_engine *e, const stage *g, const float *input) {
 
 /* ---- the last layer -------------------------------------------------------------------------- */
 
-/* Keeps the wanted rows of x [rows, dim] only. */
-static void keep_wanted(const tl_pass *pass, float *x, int64_t dim) {
-    for (int32_t i = 0; i < pass->n_wanted; i++)
-        if (pass->wanted[i] != i)
-            memmove(x + i * dim, x + pass->wanted[i] * dim, (size_t)dim * sizeof *x);
-}
-
 /* In the last layer only the wanted rows ask on; the spans are cut down to them. */
-static stage narrowed(tl_engine *e, const stage *g) {
-    tl_pass *pass = &e->pass;
+static void narrow_spans(tl_pass *pass) {
     int32_t at = 0, made = 0;
     for (int32_t i = 0; i < pass->n_spans; i++) {
         const tl_attention_span *span = &pass->spans[i];
@@ -335,13 +345,16 @@ static stage narrowed(tl_engine *e, const stage *g) {
         }
     }
     for (int32_t i = 0; i < pass->n_wanted; i++)
-        pass->table_rows[i] = pass->table_rows[pass->wanted[i]];
-    stage last = *g;
-    last.rows = pass->n_wanted;
-    last.spans = pass->last_spans;
-    last.cross_spans = pass->last_cross;
-    last.n_spans = made;
-    return last;
+        pass->last_table_rows[i] = pass->table_rows[pass->wanted[i]];
+    pass->n_last_spans = made;
+}
+
+static void narrow_stage(const tl_pass *pass, stage *g) {
+    g->rows = pass->last_launched;
+    g->table_rows = pass->last_table_rows;
+    g->spans = pass->last_spans;
+    g->cross_spans = pass->last_cross;
+    g->n_spans = pass->n_last_spans;
 }
 
 /* ---- layers ---------------------------------------------------------------------------------- */
@@ -349,20 +362,19 @@ static stage narrowed(tl_engine *e, const stage *g) {
 static void run_layer(tl_engine *e, stage *g) {
     const tl_model_spec *s = &e->model->spec;
     const tl_layer_weights *w = &g->stack->layers[g->layer];
-    tl_pass *pass = &e->pass;
-    bool narrow =
-        !pass->encoder && g->layer + 1 == g->stack->n_layers && pass->n_wanted < pass->rows;
+    const tl_pass *pass = &e->pass;
+    bool narrow = pass->narrow && g->layer + 1 == g->stack->n_layers;
     float *input = e->x;
     if (!s->norm_after) {
-        norm(e, &w->self.norm, e->x, pass->rows, e->normed);
+        norm(e, &w->self.norm, e->x, g->rows, e->normed);
         input = e->normed;
     }
     project(e, g, input, !narrow);
     if (narrow) {
         if (pass->n_wanted == 0) return;
-        *g = narrowed(e, g);
-        keep_wanted(pass, e->x, s->dim);
-        if (input != e->x) keep_wanted(pass, input, s->dim);
+        narrow_stage(pass, g);
+        tl_keep_rows(e->compute, e->x, s->dim, s->dim, pass->wanted, g->rows);
+        if (input != e->x) tl_keep_rows(e->compute, input, s->dim, s->dim, pass->wanted, g->rows);
         tl_linear queries = linear(&w->self.q, input, g->rows, e->q);
         tl_linear_run(e->compute, &queries);
         rotate(e, e->q, g->rows, s->heads, g->table_rows);
@@ -388,36 +400,45 @@ static void run_layer(tl_engine *e, stage *g) {
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 
-static void embed(tl_engine *e) {
-    const tl_model *m = e->model;
-    const tl_model_spec *s = &m->spec;
+/* The rows of tables, and what the last layer is cut down to. */
+static bool prepare(tl_engine *e, tl_error *error) {
+    const tl_model_spec *s = &e->model->spec;
     tl_pass *pass = &e->pass;
+    pass->launched = pass->rows;
+    pass->last_launched = pass->n_wanted;
+    pass->narrow = !pass->encoder && pass->n_wanted < pass->rows;
+    pass->n_last_spans = 0;
+    for (int32_t i = 0; i < pass->rows; i++) {
+        pass->table_rows[i] = s->rope_int8 ? i : pass->positions[i];
+        pass->learned_rows[i] = pass->positions[i] + s->position_offset;
+    }
+    if (pass->narrow) narrow_spans(pass);
+    return !s->rope_int8 || tl_tables_for_calls(e, error);
+}
+
+static void embed(tl_engine *e, int32_t rows) {
+    const tl_model *m = e->weights;
+    const tl_model_spec *s = &m->spec;
+    const tl_pass *pass = &e->pass;
     bool projected = m->project_in.weight.data != NULL;
     float *embedded = projected ? e->normed : e->x;
-    tl_embed(e->compute, &m->embedding, pass->tokens, pass->rows, s->embed_scale, embedded,
-             s->embed_dim);
+    tl_embed(e->compute, &m->embedding, pass->tokens, rows, s->embed_scale, embedded, s->embed_dim);
     if (projected) {
-        tl_linear op = linear(&m->project_in, embedded, pass->rows, e->x);
+        tl_linear op = linear(&m->project_in, embedded, rows, e->x);
         tl_linear_run(e->compute, &op);
     }
     if (s->position == TL_POSITION_LEARNED) {
-        for (int32_t i = 0; i < pass->rows; i++)
-            pass->table_rows[i] = pass->positions[i] + s->position_offset;
-        tl_embed(e->compute, &m->position_embedding, pass->table_rows, pass->rows, 1, e->normed,
+        tl_embed(e->compute, &m->position_embedding, pass->learned_rows, rows, 1, e->normed,
                  s->dim);
-        tl_add_rows(e->compute, e->normed, s->dim, pass->rows, s->dim, e->x, s->dim);
+        tl_add_rows(e->compute, e->normed, s->dim, rows, s->dim, e->x, s->dim);
     }
-    if (s->embed_norm) norm(e, &m->embed_norm, e->x, pass->rows, e->x);
-    for (int32_t i = 0; i < pass->rows; i++)
-        pass->table_rows[i] = s->rope_int8 ? i : pass->positions[i];
-    if (s->rope_int8) tl_tables_for_calls(e);
+    if (s->embed_norm) norm(e, &m->embed_norm, e->x, rows, e->x);
 }
 
 /* The encoder's last norm, then the keys and values of every decoder layer's cross-attention. */
-static void finish_encoder(tl_engine *e) {
-    const tl_model *m = e->model;
+static void finish_encoder(tl_engine *e, int32_t rows) {
+    const tl_model *m = e->weights;
     tl_store *store = &e->cross;
-    int32_t rows = e->pass.rows;
     norm(e, &m->encoder.final_norm, e->x, rows, e->normed);
     for (int32_t layer = 0; layer < m->decoder.n_layers; layer++) {
         const tl_attention_weights *w = &m->decoder.layers[layer].cross;
@@ -429,38 +450,44 @@ static void finish_encoder(tl_engine *e) {
 }
 
 static void finish_decoder(tl_engine *e, int32_t rows) {
-    const tl_model *m = e->model;
+    const tl_model *m = e->weights;
     const tl_model_spec *s = &m->spec;
     bool projected = m->project_out.weight.data != NULL;
     float *final = projected ? e->normed : e->hidden;
     if (s->final_norm)
         norm(e, &m->decoder.final_norm, e->x, rows, final);
     else
-        memcpy(final, e->x, (size_t)rows * (size_t)s->dim * sizeof *final);
+        tl_scale_rows(e->compute, e->x, s->dim, rows, s->dim, 1, final, s->dim);
     if (projected) {
         tl_linear op = linear(&m->project_out, final, rows, e->hidden);
         tl_linear_run(e->compute, &op);
     }
-    int64_t count = (int64_t)rows * s->embed_dim;
-    for (int64_t i = 0; s->head_scale != 1 && i < count; i++)
-        e->hidden[i] *= s->head_scale;
+    if (s->head_scale != 1)
+        tl_scale_rows(e->compute, e->hidden, s->embed_dim, rows, s->embed_dim, s->head_scale,
+                      e->hidden, s->embed_dim);
 }
 
-void tl_pass_run(tl_engine *e) {
-    const tl_model *m = e->model;
-    tl_pass *pass = &e->pass;
-    if (pass->rows == 0) return;
-    embed(e);
+static void run_layers(tl_engine *e) {
+    const tl_model *m = e->weights;
+    const tl_pass *pass = &e->pass;
     stage g = {.stack = pass->encoder ? &m->encoder : &m->decoder,
-               .rows = pass->rows,
+               .rows = pass->launched,
                .table_rows = pass->table_rows,
                .spans = pass->spans,
                .cross_spans = pass->cross_spans,
                .n_spans = pass->n_spans};
+    embed(e, g.rows);
     for (; g.layer < g.stack->n_layers; g.layer++)
         run_layer(e, &g);
     if (pass->encoder)
-        finish_encoder(e);
+        finish_encoder(e, g.rows);
     else if (pass->n_wanted)
-        finish_decoder(e, pass->n_wanted);
+        finish_decoder(e, g.rows);
+}
+
+void tl_pass_run(tl_engine *e) {
+    if (e->pass.rows == 0 || e->failure.code) return;
+    if (!prepare(e, &e->failure) || (e->table && tl_pass_begin_on_device(e))) return;
+    run_layers(e);
+    if (e->table) tl_pass_end_on_device(e);
 }

@@ -98,6 +98,7 @@ static bool generate(sequence *q, tl_ids *out, tl_error *error) {
     for (int32_t made = 0; made < o->most_tokens; made++) {
         if (q->n > q->capacity || q->n > spec->positions) break;
         step(q);
+        if (!tl_engine_settle(q->engine, error)) return false;
         int32_t token = pick_token(q);
         double now = tl_clock_monotonic() - begin;
         if (made == 0 && o->first_token_seconds) *o->first_token_seconds = now;
@@ -123,7 +124,7 @@ static bool run_encoder(sequence *q, const int32_t *tokens, int32_t count, tl_er
     tl_pass_add(e, tokens, count, 0, q->slots, count);
     tl_pass_run(e);
     q->n_encoder = count;
-    return true;
+    return tl_engine_settle(e, error);
 }
 
 static bool check_prompt(const tl_model_spec *spec, const int32_t *tokens, int32_t count,

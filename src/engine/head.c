@@ -30,8 +30,9 @@ typedef struct block {
 } block;
 
 bool tl_head_reserve(tl_engine *e, tl_error *error) {
-    return tl_region_reserve(&e->head, (size_t)BLOCK_ROWS * BLOCK_COLUMNS * sizeof(float),
-                             "the logits", error);
+    size_t bytes = (size_t)BLOCK_ROWS * BLOCK_COLUMNS * sizeof(float);
+    return tl_region_reserve(&e->head, e->table ? tl_head_device_bytes(e) : bytes, "the logits",
+                             error);
 }
 
 /* Rows first … first+count-1 of W as a matrix of their own; `first` is a multiple of
@@ -146,6 +147,10 @@ static void few_columns(const block *b, const int32_t *columns, int32_t n_column
 void tl_head_run(tl_engine *e, tl_ask *asks, const int32_t *order, const int32_t *rows,
                  int32_t n_asks) {
     int32_t columns[MOST_COLUMNS], n_columns;
+    if (e->table) {
+        tl_head_run_on_device(e, asks, order, rows, n_asks);
+        return;
+    }
     for (int32_t at = 0; at < n_asks;) {
         block b = {.engine = e,
                    .asks = asks,

@@ -3,11 +3,13 @@
 #define TL_ENGINE_INTERNAL_H
 
 #include "engine/engine.h"
+#include "kernels/device.h"
 
-/* Memory straight from the system, grown by replacing it: the content is lost. */
+/* Memory straight from the system, or of a device, grown by replacing it: the content is lost. */
 typedef struct tl_region {
     void *data;
     size_t bytes;
+    const tl_compute *owner; /* whose device's memory it is; NULL: the system's */
 } tl_region;
 
 bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_error *error);
@@ -29,21 +31,31 @@ typedef struct tl_pass {
     bool encoder; /* the encoder's stack: every row sees its whole segment */
     int32_t rows, capacity;
     int32_t *tokens, *positions;
-    int32_t *slots;        /* where each row's key and value go in the store */
-    int32_t *call_lengths; /* rope_int8: tokens of the call that the row belongs to */
-    int32_t *table_rows;   /* the row of the rotary table each row is turned by */
+    int32_t *slots;           /* where each row's key and value go in the store */
+    int32_t *call_lengths;    /* rope_int8: tokens of the call that the row belongs to */
+    int32_t *table_rows;      /* the row of the rotary table each row is turned by */
+    int32_t *learned_rows;    /* the row of the position embedding each row adds */
+    int32_t *last_table_rows; /* the last layer's, of the wanted rows */
+    int32_t *count_up;        /* 0, 1, 2, … */
     tl_attention_span *spans, *cross_spans;
     tl_attention_span *last_spans, *last_cross; /* the last layer's: of the wanted rows only */
-    int32_t n_spans;
+    int32_t n_spans, n_last_spans;
     int32_t *keys; /* what the spans' slots point into */
     size_t n_keys, keys_capacity;
     int32_t *wanted; /* ascending: rows whose final hidden state is read */
     int32_t n_wanted;
     bool one_layer; /* nobody outside the pass sees its keys: layers share one layer's store */
+    bool narrow;    /* the last layer computes the wanted rows only */
+    int32_t launched, last_launched; /* rows and wanted rows, with those a device adds */
 } tl_pass;
 
 struct tl_engine {
     const tl_model *model;
+    const tl_model *weights;      /* the model, or its twin on a device */
+    struct tl_twin *twin;         /* owned; NULL on the CPU */
+    const tl_device_table *table; /* of the device; NULL on the CPU */
+    tl_device *device;
+    tl_error failure; /* the first of this call on the device; TL_OK: none */
     tl_pool *pool;
     tl_compute *compute;
     int32_t pass_rows;
@@ -68,13 +80,16 @@ struct tl_engine {
     int32_t rotary_positions;
     float *cosines, *sines;
     float *sine_maxima;    /* rope_int8: max |sin| over positions 0 … p */
-    tl_region call_rotary; /* rope_int8: tables of the pass's rows */
-    float *call_cosines, *call_sines;
-    tl_region relative; /* T5: [heads, 2 * length - 1] for each stack */
+    tl_region call_rotary; /* rope_int8: tables of the pass's rows, [2][rows, rotary_dim / 2] */
+    int32_t call_rows;     /* that it has room for */
+    tl_region relative;    /* T5: [heads, 2 * length - 1] for each stack */
     int32_t relative_length;
-    float *relative_decoder, *relative_encoder;
     tl_region alibi;
-    float *alibi_slopes;
+    /* The tables as the operations read them: those above, or their twins on the device. */
+    tl_region rotary_twin, call_rotary_twin, relative_twin, alibi_twin;
+    const float *turn_cosines, *turn_sines;
+    const float *relative_decoder, *relative_encoder;
+    const float *alibi_slopes;
 
     tl_region head; /* logits of a block of rows */
 };
@@ -96,20 +111,48 @@ bool tl_pass_has_room(const tl_engine *engine, int32_t keys);
 int32_t tl_pass_add(tl_engine *engine, const int32_t *tokens, int32_t count, int32_t position,
                     const int32_t *path_slots, int32_t call_length);
 
-/* The encoder's rows that the last piece's cross-attention reads. */
+/* The encoder's rows that the last piece's cross-attention reads: `count` slots in a row. */
 void tl_pass_cross(tl_engine *engine, const int32_t *slots, int32_t count);
 
 /* Runs the pass. Afterwards engine->hidden holds the wanted rows, ready for the head. For the
  * encoder: the keys and values of every decoder layer's cross-attention are in engine->cross, at
- * slot = row. */
+ * slot = row. What fails on a device is told by tl_engine_settle. */
 void tl_pass_run(tl_engine *engine);
+
+/* The end of a call: false with the first failure that a device had during it. */
+bool tl_engine_settle(tl_engine *engine, tl_error *error);
+
+/* ---- devices (device.c) ---------------------------------------------------------------------- */
+
+/* Sets engine->weights; for a device, to a twin of the model whose weights lie there. */
+bool tl_twin_new(tl_engine *engine, tl_error *error);
+void tl_twin_free(tl_engine *engine);
+
+/* Makes `twin` hold what `source` holds, and writes its address, or on the CPU the source's, to
+ * `*at`. */
+bool tl_twin_table(tl_engine *engine, const tl_region *source, tl_region *twin, const void **at,
+                   tl_error *error);
+
+/* Sends the pass's indices. True when the device has done the whole pass. */
+bool tl_pass_begin_on_device(tl_engine *engine);
+void tl_pass_end_on_device(tl_engine *engine);
+
+/* The head on a device, as tl_head_run. */
+void tl_head_run_on_device(tl_engine *engine, tl_ask *asks, const int32_t *order,
+                           const int32_t *rows, int32_t n_asks);
+size_t tl_head_device_bytes(const tl_engine *engine);
+
+/* Seconds of forward passes, by the device's clock where there is one. */
+double tl_engine_clock_start(tl_engine *engine);
+double tl_engine_clock_stop(tl_engine *engine, double started);
 
 /* ---- tables (tables.c) ----------------------------------------------------------------------- */
 
 bool tl_tables_reserve(tl_engine *engine, int32_t length, tl_error *error);
 bool tl_tables_new(tl_engine *engine, tl_error *error);
 /* PhoneLM's tables for the rows of the pass. */
-void tl_tables_for_calls(tl_engine *engine);
+bool tl_tables_for_calls(tl_engine *engine, tl_error *error);
+bool tl_tables_reserve_calls(tl_engine *engine, int32_t rows, tl_error *error);
 
 /* T5's bucket of a distance key - query. */
 int32_t tl_relative_bucket(int32_t distance, bool bidirectional, int32_t buckets,

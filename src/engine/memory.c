@@ -31,6 +31,7 @@ static size_t resident(int pagemap, const void *data, size_t bytes) {
 }
 
 static size_t region_resident(int pagemap, const tl_region *region) {
+    if (region->owner) return 0;
     return resident(pagemap, region->data, region->bytes);
 }
 
@@ -84,6 +85,13 @@ void tl_engine_memory(const tl_engine *e, tl_memory *memory) {
                       region_resident(pagemap, &e->relative) + region_resident(pagemap, &e->head) +
                       tl_compute_bytes(e->compute) + tl_arena_bytes(e->arena);
     if (pagemap >= 0) close(pagemap);
+    if (!e->table) return;
+    tl_device_facts facts = {0};
+    e->table->facts(e->device, &facts);
+    memory->device = facts.allocated;
+    memory->device_peak = facts.peak;
+    memory->device_driver = facts.driver_used;
+    memory->device_adopted = facts.adopted;
 }
 
 /* ---- before loading -------------------------------------------------------------------------- */

@@ -191,11 +191,12 @@ static void run_pass(forest *f, bool at_tree_end) {
     tl_engine *e = f->engine;
     tl_pass *pass = &e->pass;
     if (pass->rows) {
-        double before = tl_clock_monotonic();
+        double before = tl_engine_clock_start(e);
         pass->one_layer = pass->encoder || (f->began_whole && at_tree_end);
         tl_pass_run(e);
         tl_head_run(e, f->asks, f->call_asks, f->call_rows, f->n_call_asks);
-        if (f->work) f->work->seconds += tl_clock_monotonic() - before;
+        double seconds = tl_engine_clock_stop(e, before);
+        if (f->work) f->work->seconds += seconds;
     }
     while (f->n_retired)
         f->free_slots[f->n_free++] = f->retired[--f->n_retired];
@@ -335,7 +336,7 @@ static bool run_forest(forest *f, tl_error *error) {
         run_groups(f);
     else
         run_segments(f, 0, f->n_segments);
-    return true;
+    return tl_engine_settle(f->engine, error);
 }
 
 /* spec.rope_int8: every segment with questions becomes a sequence of its own, from the root on. */

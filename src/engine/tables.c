@@ -47,6 +47,11 @@ static bool reserve_rotary(tl_engine *e, int32_t length, tl_error *error) {
         e->sine_maxima[p] = maximum;
     }
     e->rotary_positions = length;
+    if (spec->rope_int8) return true;
+    const void *at;
+    if (!tl_twin_table(e, &e->rotary, &e->rotary_twin, &at, error)) return false;
+    e->turn_cosines = at;
+    e->turn_sines = e->turn_cosines + positions * half;
     return true;
 }
 
@@ -54,18 +59,33 @@ static float round_to_int8(float value, float maximum) {
     return maximum > 0 ? rintf(value / maximum * 127) / 127 * maximum : 0;
 }
 
+bool tl_tables_reserve_calls(tl_engine *e, int32_t rows, tl_error *error) {
+    if (!e->model->spec.rope_int8) return true;
+    size_t bytes = sizeof(float) * (size_t)rows * (size_t)e->model->spec.rotary_dim;
+    e->call_rows = 0;
+    if (!tl_region_reserve(&e->call_rotary, bytes, "the rotary tables", error)) return false;
+    e->call_rows = rows;
+    return true;
+}
+
 /* modeling_phonelm.py: both tables are rounded to int8 by their largest magnitude over the
  * positions of the call; cos(0) = 1 is the cosines'. */
-void tl_tables_for_calls(tl_engine *e) {
+bool tl_tables_for_calls(tl_engine *e, tl_error *error) {
     size_t half = (size_t)e->model->spec.rotary_dim / 2;
+    float *cosines = e->call_rotary.data, *sines = cosines + (size_t)e->call_rows * half;
     for (size_t r = 0; r < (size_t)e->pass.rows; r++) {
         size_t position = (size_t)e->pass.positions[r];
         float maximum = e->sine_maxima[e->pass.call_lengths[r] - 1];
         for (size_t i = 0; i < half; i++) {
-            e->call_cosines[r * half + i] = round_to_int8(e->cosines[position * half + i], 1);
-            e->call_sines[r * half + i] = round_to_int8(e->sines[position * half + i], maximum);
+            cosines[r * half + i] = round_to_int8(e->cosines[position * half + i], 1);
+            sines[r * half + i] = round_to_int8(e->sines[position * half + i], maximum);
         }
     }
+    const void *at;
+    if (!tl_twin_table(e, &e->call_rotary, &e->call_rotary_twin, &at, error)) return false;
+    e->turn_cosines = at;
+    e->turn_sines = e->turn_cosines + (size_t)e->call_rows * half;
+    return true;
 }
 
 /* T5Attention._relative_position_bucket, its logarithm in f32. */
@@ -103,11 +123,13 @@ static bool reserve_relative(tl_engine *e, int32_t length, tl_error *error) {
     size_t size = (size_t)spec->heads * (2 * (size_t)length - 1);
     if (!tl_region_reserve(&e->relative, 2 * size * sizeof(float), "the relative biases", error))
         return false;
-    e->relative_decoder = e->relative.data;
+    float *decoder = e->relative.data, *encoder = decoder + size;
+    fill_relative(spec, e->model->decoder.relative_bias, false, length, decoder);
+    if (spec->encoder) fill_relative(spec, e->model->encoder.relative_bias, true, length, encoder);
+    const void *at;
+    if (!tl_twin_table(e, &e->relative, &e->relative_twin, &at, error)) return false;
+    e->relative_decoder = at;
     e->relative_encoder = e->relative_decoder + size;
-    fill_relative(spec, e->model->decoder.relative_bias, false, length, e->relative_decoder);
-    if (spec->encoder)
-        fill_relative(spec, e->model->encoder.relative_bias, true, length, e->relative_encoder);
     e->relative_length = length;
     return true;
 }
@@ -137,6 +159,8 @@ bool tl_tables_new(tl_engine *e, tl_error *error) {
         double exponent = i < below ? -8.0 * (i + 1) / below : -4.0 * (2 * (i - below) + 1) / below;
         slopes[i] = (float)exp2(exponent);
     }
-    e->alibi_slopes = slopes;
+    const void *at;
+    if (!tl_twin_table(e, &e->alibi, &e->alibi_twin, &at, error)) return false;
+    e->alibi_slopes = at;
     return true;
 }

@@ -89,6 +89,7 @@ static void spoil(const tl_attention *op) {
 }
 
 void tl_attention_run(tl_compute *compute, const tl_attention *op) {
+    TL_ON_DEVICE(compute, attention, op);
     enum { MOST_CHUNKS = 1 << 30 };
     int32_t keys = 0;
     for (int32_t s = 0; s < op->n_spans; s++)

@@ -45,6 +45,12 @@ size_t tl_compute_available(const char **names, size_t room) {
 }
 
 tl_compute *tl_compute_new(tl_pool *pool, tl_precision precision, tl_error *error) {
+    return tl_compute_open(pool, precision, NULL, error);
+}
+
+tl_compute *tl_compute_open(tl_pool *pool, tl_precision precision, const char *device,
+                            tl_error *error) {
+    if (!tl_device_check(device, error)) return NULL;
     const tl_kernels *kernels = choose(error);
     if (!kernels) return NULL;
     tl_compute *compute = calloc(1, sizeof *compute);
@@ -54,22 +60,25 @@ tl_compute *tl_compute_new(tl_pool *pool, tl_precision precision, tl_error *erro
     }
     *compute = (tl_compute){
         .pool = pool, .kernels = kernels, .precision = precision, .threads = tl_pool_threads(pool)};
-    if (!tl_compute_reserve(compute, 1, 1024, 256, error)) {
-        tl_compute_free(compute);
-        return NULL;
-    }
-    return compute;
+    bool named = device && strcmp(device, "cpu") != 0, automatic = named && !strcmp(device, "auto");
+    if ((!named || tl_device_open(compute, automatic ? "cuda" : device, automatic ? NULL : error) ||
+         automatic) &&
+        tl_compute_reserve(compute, 1, 1024, 256, error))
+        return compute;
+    tl_compute_free(compute);
+    return NULL;
 }
 
 void tl_compute_free(tl_compute *compute) {
     if (!compute) return;
+    tl_device_close(compute);
     free(compute->local);
     free(compute->shared);
     free(compute);
 }
 
 const char *tl_compute_isa(const tl_compute *compute) {
-    return compute->kernels->name;
+    return compute->table ? compute->device_name : compute->kernels->name;
 }
 
 tl_pool *tl_compute_pool(const tl_compute *compute) {
@@ -113,6 +122,7 @@ bool tl_compute_grow(tl_compute *compute, size_t local_bytes, size_t shared_byte
 
 bool tl_compute_reserve(tl_compute *compute, int32_t rows, int32_t in, int32_t keys,
                         tl_error *error) {
+    if (compute->table) return true; /* the device has a reserve of its own */
     size_t local = tl_linear_local_bytes(compute, in);
     size_t attention = tl_attend_bytes(keys, 256);
     return tl_compute_grow(compute, local > attention ? local : attention,

@@ -119,7 +119,16 @@ void tl_rotate(tl_compute *compute, float *x, int64_t x_stride, int32_t rows, in
                int32_t head_dim, int32_t half, const float *cosines, const float *sines,
                const int32_t *table_rows);
 
-/* Copies row r of x [rows, dim] to row slots[r] of the store. */
+/* y = x × scale, element by element. y may be x. */
+void tl_scale_rows(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
+                   float scale, float *y, int64_t y_stride);
+
+/* Moves row kept[i] of x [rows, dim] to row i, for ascending `kept` [count]. */
+void tl_keep_rows(tl_compute *compute, float *x, int64_t x_stride, int32_t dim, const int32_t *kept,
+                  int32_t count);
+
+/* Copies row r of x [rows, dim] to row slots[r] of the store; on a device, not where slots[r] is
+ * negative. */
 void tl_scatter_rows(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows,
                      int32_t dim, const int32_t *slots, float *store, int64_t store_stride);
 

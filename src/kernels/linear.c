@@ -231,6 +231,7 @@ static bool together(const tl_compute *compute, const tl_linear *a, const tl_lin
 }
 
 void tl_linear_run_many(tl_compute *compute, const tl_linear *ops, int count) {
+    TL_ON_DEVICE(compute, linear, ops, count);
     for (int first = 0; first < count;) {
         int end = first + 1;
         while (end < count && end - first < MOST_OPS && together(compute, &ops[first], &ops[end]))

@@ -32,6 +32,7 @@ static void embed(const tl_compute *compute, const void *context, int32_t first,
 
 void tl_embed(tl_compute *compute, const tl_matrix *matrix, const int32_t *ids, int32_t rows,
               float scale, float *y, int64_t y_stride) {
+    TL_ON_DEVICE(compute, embed, matrix, ids, rows, scale, y, y_stride);
     embedding op = {matrix, ids, scale, y, y_stride};
     tl_rows_run(compute, rows, matrix->in, embed, &op);
 }
@@ -47,6 +48,7 @@ static void layer_norm(const tl_compute *compute, const void *context, int32_t f
 
 void tl_layer_norm(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
                    const float *weight, const float *bias, float eps, float *y, int64_t y_stride) {
+    TL_ON_DEVICE(compute, norm, false, x, x_stride, rows, dim, weight, bias, eps, y, y_stride);
     rows_operation op = {x, x_stride, dim, weight, bias, eps, y, y_stride};
     tl_rows_run(compute, rows, dim, layer_norm, &op);
 }
@@ -60,6 +62,7 @@ static void rms_norm(const tl_compute *compute, const void *context, int32_t fir
 
 void tl_rms_norm(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
                  const float *weight, float eps, float *y, int64_t y_stride) {
+    TL_ON_DEVICE(compute, norm, true, x, x_stride, rows, dim, weight, NULL, eps, y, y_stride);
     rows_operation op = {x, x_stride, dim, weight, NULL, eps, y, y_stride};
     tl_rows_run(compute, rows, dim, rms_norm, &op);
 }
@@ -74,8 +77,25 @@ static void add(const tl_compute *compute, const void *context, int32_t first, i
 
 void tl_add_rows(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
                  float *y, int64_t y_stride) {
+    TL_ON_DEVICE(compute, add_rows, x, x_stride, rows, dim, y, y_stride);
     rows_operation op = {.x = x, .x_stride = x_stride, .dim = dim, .y = y, .y_stride = y_stride};
     tl_rows_run(compute, rows, dim, add, &op);
+}
+
+void tl_scale_rows(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
+                   float scale, float *y, int64_t y_stride) {
+    TL_ON_DEVICE(compute, scale_rows, x, x_stride, rows, dim, scale, y, y_stride);
+    for (int32_t r = 0; r < rows; r++)
+        for (int32_t d = 0; d < dim; d++)
+            y[r * y_stride + d] = x[r * x_stride + d] * scale;
+}
+
+void tl_keep_rows(tl_compute *compute, float *x, int64_t x_stride, int32_t dim, const int32_t *kept,
+                  int32_t count) {
+    TL_ON_DEVICE(compute, keep_rows, x, x_stride, dim, kept, count);
+    for (int32_t i = 0; i < count; i++)
+        if (kept[i] != i)
+            memmove(x + i * x_stride, x + kept[i] * x_stride, sizeof(float) * (size_t)dim);
 }
 
 typedef struct rotation {
@@ -98,6 +118,8 @@ static void rotate(const tl_compute *compute, const void *context, int32_t first
 void tl_rotate(tl_compute *compute, float *x, int64_t x_stride, int32_t rows, int32_t heads,
                int32_t head_dim, int32_t half, const float *cosines, const float *sines,
                const int32_t *table_rows) {
+    TL_ON_DEVICE(compute, rotate, x, x_stride, rows, heads, head_dim, half, cosines, sines,
+                 table_rows);
     rotation op = {x, x_stride, heads, head_dim, half, cosines, sines, table_rows};
     tl_rows_run(compute, rows, heads * head_dim, rotate, &op);
 }
@@ -121,6 +143,7 @@ static void scatter(const tl_compute *compute, const void *context, int32_t firs
 
 void tl_scatter_rows(tl_compute *compute, const float *x, int64_t x_stride, int32_t rows,
                      int32_t dim, const int32_t *slots, float *store, int64_t store_stride) {
+    TL_ON_DEVICE(compute, scatter_rows, x, x_stride, rows, dim, slots, store, store_stride);
     scattering op = {x, x_stride, dim, slots, store, store_stride};
     tl_rows_run(compute, rows, dim, scatter, &op);
 }
