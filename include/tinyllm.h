@@ -41,6 +41,7 @@ typedef struct tl_session_options {
     int threads;       /* 0: all processors this process may use */
     const char *dtype; /* "f32", "f16", "bf16", "q8", "q4": converts the weights; NULL: as stored */
     bool fast;         /* bf16 and int8 products; otherwise exact f32 arithmetic */
+    const char *device; /* "cpu", "cuda", "cuda:N", "auto"; NULL: cpu */
 } tl_session_options;
 
 /* Opens a checkpoint directory, or a hub id (org/name) in the Hugging Face cache. `options` may be

@@ -188,6 +188,11 @@ static void print_markdown(const bench *b) {
            (double)total_bytes(&b->memory) / mib, (double)b->memory.weights_mapped / mib,
            (double)b->memory.weights_owned / mib, (double)b->memory.kv / mib,
            (double)b->memory.activations / mib, (double)b->memory.scratch / mib);
+    if (b->memory.device_peak)
+        printf("GPU memory: %.1f MB held, %.1f at most, %.1f in use by all; weights: %.1f MB read "
+               "in host memory\n",
+               (double)b->memory.device / mib, (double)b->memory.device_peak / mib,
+               (double)b->memory.device_driver / mib, (double)b->memory.device_adopted / mib);
     for (int i = 0; i < b->count; i++) {
         test_name(&b->measures[i], name);
         if (b->measures[i].generated)
@@ -223,12 +228,14 @@ static void append_run(tl_buffer *out, const bench *b) {
         "\"parameters\":%lld,\"weights_mb\":%.1f,\"load_seconds\":%.4f,"
         "\"first_token_seconds\":%.4f,\"peak_mb\":%.1f,\"repetitions\":%d,"
         "\"memory\":{\"weights_mapped\":%zu,\"weights_owned\":%zu,\"kv\":%zu,"
-        "\"activations\":%zu,\"scratch\":%zu}",
+        "\"activations\":%zu,\"scratch\":%zu,\"device\":%zu,\"device_peak\":%zu,"
+        "\"device_driver\":%zu,\"device_adopted\":%zu}",
         model->spec.family, b->dtype, b->fast ? "true" : "false", tl_engine_threads(b->m.engine),
         tl_compute_isa(tl_engine_compute(b->m.engine)), (long long)model->parameters,
         (double)(model->mapped_bytes + model->owned_bytes) / mib, b->m.load_seconds,
         b->ready_seconds, b->peak_mb, b->repetitions, b->memory.weights_mapped,
-        b->memory.weights_owned, b->memory.kv, b->memory.activations, b->memory.scratch);
+        b->memory.weights_owned, b->memory.kv, b->memory.activations, b->memory.scratch,
+        b->memory.device, b->memory.device_peak, b->memory.device_driver, b->memory.device_adopted);
 }
 
 static void append_test(tl_buffer *out, const bench *b, const measure *t) {

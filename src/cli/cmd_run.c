@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/quantities.h"
+#include "kernels/backend.h"
 #include "report/report.h"
 #include "study/device.h"
 #include "study/slurm.h"
@@ -20,7 +21,7 @@ static const double STALL_SECONDS = 900;
 typedef struct run_options {
     cli_list models, tasks, protocols, dtypes;
     const char *output, *data_file, *data_dir, *bos, *order, *shard;
-    const char *memory_limit, *time_limit, *stall_limit, *root;
+    const char *memory_limit, *time_limit, *stall_limit, *root, *device;
     double cooldown;
     int64_t threads, limit, shots;
     bool fast, shots_first, batched, latency, slurm;
@@ -84,6 +85,8 @@ static int parse_plan(const cli_command *command, const run_options *o, tl_plan_
     if (o->data_file && o->tasks.count > 1)
         return cli_usage(command,
                          "--data FILE holds one task's rows: give one task, or --data-dir");
+    const char *device = o->slurm ? o->device : tl_backend_resolve(o->device, &error);
+    if (error.code) return cli_fail(command, &error);
     *plan = (tl_plan_options){
         .models = (const char *const *)o->models.items,
         .model_count = o->models.count,
@@ -92,6 +95,7 @@ static int parse_plan(const cli_command *command, const run_options *o, tl_plan_
         .dtypes = (const char *const *)o->dtypes.items,
         .dtype_count = o->dtypes.count,
         .fast = o->fast,
+        .device = device,
         .limit = o->limit,
         .shots = (int32_t)o->shots,
         .shots_first = o->shots_first,
@@ -123,6 +127,7 @@ static int parse_sweep(const cli_command *command, const run_options *o,
         .shots = plan->shots,
         .shots_first = plan->shots_first,
         .fast = plan->fast,
+        .device = plan->device,
         .batched = plan->batched,
         .bos = plan->bos,
         .data_file = o->data_file,
@@ -324,6 +329,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         {"protocol", 0, CLI_LIST, &o.protocols, "LIST", "study (default), letter, loglikelihood"},
         {"dtype", 0, CLI_LIST, &o.dtypes, "LIST", "f32, f16, bf16, q8, q4 (default: as stored)"},
         {"fast", 0, CLI_FLAG, &o.fast, NULL, "low-precision products instead of exact f32"},
+        {"device", 0, CLI_STRING, &o.device, "DEVICE",
+         "cpu (default), cuda, cuda:N or auto: a GPU where there is one"},
         {"threads", 0, CLI_INT, &o.threads, "N", "threads (0: all processors)", 0, 1024},
         {"data", 0, CLI_STRING, &o.data_file, "FILE", "rows of the one task, instead of the hub's"},
         {"data-dir", 0, CLI_STRING, &o.data_dir, "DIR", "rows as DIR/TASK/SPLIT.jsonl"},

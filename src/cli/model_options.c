@@ -1,6 +1,7 @@
 #include "cli/model_options.h"
 
 #include "hub/hub.h"
+#include "kernels/backend.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 static bool load_model(const cli_model_options *options, cli_model *opened, tl_error *error) {
     tl_model_options load = {0};
     tl_precision precision = options->fast ? TL_FAST : TL_EXACT;
+    if (!tl_backend_check(options->device, error)) return false;
     if (options->dtype && !tl_dtype_parse(options->dtype, &load.dtype, error)) return false;
     load.convert = options->dtype != NULL;
     tl_pool *pool = tl_pool_new((int)options->threads, error);
@@ -18,7 +20,8 @@ static bool load_model(const cli_model_options *options, cli_model *opened, tl_e
     tl_compute_free(compute);
     tl_pool_free(pool);
     if (!opened->model) return false;
-    tl_engine_options engine = {.threads = (int)options->threads, .precision = precision};
+    tl_engine_options engine = {
+        .threads = (int)options->threads, .precision = precision, .device = options->device};
     return (opened->engine = tl_engine_new(opened->model, &engine, error)) != NULL;
 }
 

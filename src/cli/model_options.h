@@ -11,6 +11,7 @@ typedef struct cli_model_options {
     int64_t threads;   /* 0: all */
     const char *dtype; /* NULL: as stored */
     bool fast;
+    const char *device; /* NULL: cpu */
 } cli_model_options;
 
 /* Lines of an option table, for a cli_model_options `o`. */
@@ -24,6 +25,8 @@ typedef struct cli_model_options {
     {"threads", 0, CLI_INT, &(o).threads, "N", "threads (default: all processors)", 0, 1024},      \
         {"dtype",    0,      CLI_STRING,                                                           \
          &(o).dtype, "TYPE", "convert weights to f32, f16, bf16, q8 or q4 (default: as stored)"},  \
+        {"device",    0,        CLI_STRING,                                                        \
+         &(o).device, "DEVICE", "cpu (default), cuda, cuda:N or auto: a GPU where there is one"},  \
     {                                                                                              \
         "fast", 0, CLI_FLAG, &(o).fast, NULL, "bf16 and int8 products instead of exact f32"        \
     }

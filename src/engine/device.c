@@ -34,7 +34,7 @@ static bool place_floats(tl_twin *t, const float *from, int32_t count, const flo
     char *at = take(t, bytes);
     if (t->counting) return true;
     *to = (const float *)at;
-    return e->table->upload(e->device, at, from, bytes, error);
+    return e->table->upload(e->backend, at, from, bytes, error);
 }
 
 /* Rows one after the other, whatever their stride in the file. */
@@ -42,9 +42,9 @@ static bool upload_rows(const tl_engine *e, char *to, const tl_matrix *from, siz
                         tl_error *error) {
     size_t row = element * (size_t)from->in, step = element * (size_t)from->stride;
     if (row == step)
-        return e->table->upload(e->device, to, from->data, row * (size_t)from->out, error);
+        return e->table->upload(e->backend, to, from->data, row * (size_t)from->out, error);
     for (size_t o = 0; o < (size_t)from->out; o++)
-        if (!e->table->upload(e->device, to + o * row, (const char *)from->data + o * step, row,
+        if (!e->table->upload(e->backend, to + o * row, (const char *)from->data + o * step, row,
                               error))
             return false;
     return true;
@@ -53,14 +53,14 @@ static bool upload_rows(const tl_engine *e, char *to, const tl_matrix *from, siz
 static bool place_matrix(tl_twin *t, const tl_matrix *from, tl_matrix *to, tl_error *error) {
     const tl_engine *e = t->engine;
     if (!from->data) return true;
-    if (!e->table->multiplies(e->device, from->dtype))
+    if (!e->table->multiplies(e->backend, from->dtype))
         return tl_fail(error, TL_ERROR_UNSUPPORTED,
                        "weights of type %s: the %s backend multiplies f32, f16 and bf16 (choose "
                        "one with --dtype, or --device cpu)",
                        tl_dtype_get(from->dtype)->name, e->table->name);
     size_t element = tl_dtype_get(from->dtype)->block_bytes, row = element * (size_t)from->in;
     size_t spanned = element * (size_t)from->stride * (size_t)(from->out - 1) + row;
-    const void *adopted = e->table->adopt(e->device, from->data, spanned);
+    const void *adopted = e->table->adopt(e->backend, from->data, spanned);
     if (adopted) {
         to->data = adopted;
         return true;
@@ -113,8 +113,8 @@ static bool fill(tl_twin *t, tl_error *error) {
     if (!tl_model_visit(&m->spec, place_need, t, error)) return false;
     if (m->spec.tied_head) t->model.head.weight = t->model.embedding;
     /* The files' pages are not needed here any more. */
-    tl_device_facts facts = {0};
-    t->engine->table->facts(t->engine->device, &facts);
+    tl_backend_facts facts = {0};
+    t->engine->table->facts(t->engine->backend, &facts);
     for (size_t i = 0; m->checkpoint && !facts.adopted && i < tl_checkpoint_count(m->checkpoint);
          i++)
         tl_tensor_release(tl_checkpoint_at(m->checkpoint, i));
@@ -125,7 +125,7 @@ bool tl_twin_new(tl_engine *e, tl_error *error) {
     e->weights = e->model;
     e->table = tl_compute_table(e->compute);
     if (!e->table) return true;
-    e->device = tl_compute_device(e->compute);
+    e->backend = tl_compute_backend(e->compute);
     tl_region *there[] = {&e->rows,        &e->store.region,     &e->cross.region,  &e->head,
                           &e->rotary_twin, &e->call_rotary_twin, &e->relative_twin, &e->alibi_twin};
     for (size_t i = 0; i < sizeof there / sizeof *there; i++)
@@ -159,7 +159,7 @@ bool tl_twin_table(tl_engine *e, const tl_region *source, tl_region *twin, const
     if (!e->table) return true;
     if (!tl_region_reserve(twin, source->bytes, "the tables of positions", error)) return false;
     *at = twin->data;
-    return e->table->upload(e->device, twin->data, source->data, source->bytes, error);
+    return e->table->upload(e->backend, twin->data, source->data, source->bytes, error);
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
@@ -173,8 +173,8 @@ static void pad(int32_t *array, int32_t count, int32_t launched, int32_t value) 
 /* Rows that make the number up to one the device likes: they compute something and store nothing.
  */
 static void pad_pass(const tl_engine *e, tl_pass *pass) {
-    pass->launched = e->table->round_rows(e->device, pass->rows);
-    pass->last_launched = pass->n_wanted ? e->table->round_rows(e->device, pass->n_wanted) : 0;
+    pass->launched = e->table->round_rows(e->backend, pass->rows);
+    pass->last_launched = pass->n_wanted ? e->table->round_rows(e->backend, pass->n_wanted) : 0;
     if (!pass->narrow) pass->last_launched = pass->launched;
     pad(pass->tokens, pass->rows, pass->launched, 0);
     pad(pass->slots, pass->rows, pass->launched, -1);
@@ -189,10 +189,10 @@ bool tl_pass_begin_on_device(tl_engine *e) {
     tl_pass *pass = &e->pass;
     pad_pass(e, pass);
     bool crossed = s->encoder && !pass->encoder;
-    int32_t capacity = e->table->round_rows(e->device, pass->capacity);
+    int32_t capacity = e->table->round_rows(e->backend, pass->capacity);
     size_t rows = (size_t)pass->launched, last = (size_t)pass->last_launched;
     size_t most = (size_t)capacity;
-    tl_device_pass sent = {
+    tl_backend_pass sent = {
         .shape = (uint64_t)pass->launched << 32 | (uint64_t)pass->last_launched << 4 |
                  (uint64_t)(pass->encoder | pass->one_layer << 1 | pass->narrow << 2 |
                             (pass->n_wanted > 0) << 3),
@@ -213,11 +213,11 @@ bool tl_pass_begin_on_device(tl_engine *e) {
                   {pass->last_cross, crossed ? pass->n_last_spans : 0, false}},
     };
     bool played = false;
-    return !e->table->begin(e->device, &sent, &played, &e->failure) || played;
+    return !e->table->begin(e->backend, &sent, &played, &e->failure) || played;
 }
 
 void tl_pass_end_on_device(tl_engine *e) {
-    e->table->end(e->device, &e->failure);
+    e->table->end(e->backend, &e->failure);
 }
 
 bool tl_engine_settle(tl_engine *e, tl_error *error) {
@@ -229,10 +229,10 @@ bool tl_engine_settle(tl_engine *e, tl_error *error) {
 
 double tl_engine_clock_start(tl_engine *e) {
     if (!e->table) return tl_clock_monotonic();
-    e->table->timer_start(e->device);
+    e->table->timer_start(e->backend);
     return 0;
 }
 
 double tl_engine_clock_stop(tl_engine *e, double started) {
-    return e->table ? e->table->timer_stop(e->device) : tl_clock_monotonic() - started;
+    return e->table ? e->table->timer_stop(e->backend) : tl_clock_monotonic() - started;
 }

@@ -13,8 +13,8 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
     bytes = (bytes + PAGE - 1) / PAGE * PAGE;
     tl_region_free(region);
     if (region->owner) {
-        const tl_device_table *table = tl_compute_table(region->owner);
-        region->data = table->allocate(tl_compute_device(region->owner), bytes, what, error);
+        const tl_backend_table *table = tl_compute_table(region->owner);
+        region->data = table->allocate(tl_compute_backend(region->owner), bytes, what, error);
         region->bytes = region->data ? bytes : 0;
         return region->data != NULL;
     }
@@ -26,7 +26,7 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
 
 void tl_region_free(tl_region *region) {
     if (region->data && region->owner)
-        tl_compute_table(region->owner)->release(tl_compute_device(region->owner), region->data);
+        tl_compute_table(region->owner)->release(tl_compute_backend(region->owner), region->data);
     else if (region->data)
         munmap(region->data, region->bytes);
     *region = (tl_region){.owner = region->owner};
@@ -63,7 +63,7 @@ static bool reserve_rows(tl_engine *e, int32_t rows, tl_error *error) {
     const tl_model_spec *s = &e->model->spec;
     int64_t inner = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
     int64_t wide = larger(s->dim, s->embed_dim);
-    int32_t launched = e->table ? e->table->round_rows(e->device, rows) : rows;
+    int32_t launched = e->table ? e->table->round_rows(e->backend, rows) : rows;
     size_t count = (size_t)launched;
     size_t widths = (size_t)(s->dim + 2 * wide + 2 * inner + 2 * kv + s->ffn_dim) * sizeof(float);
     if (rows <= e->row_capacity) return true;
@@ -112,9 +112,9 @@ bool tl_forward_reserve(tl_engine *e, int32_t rows, int32_t length, tl_error *er
         return false;
     e->pass.keys = e->keys.data;
     e->pass.keys_capacity = e->keys.bytes / sizeof(int32_t);
-    tl_device_needs needs = {rows, (int32_t)widest, length, s->heads, s->head_dim};
+    tl_backend_needs needs = {rows, (int32_t)widest, length, s->heads, s->head_dim};
     return tl_tables_reserve(e, length, error) && tl_head_reserve(e, error) &&
-           (e->table ? e->table->reserve(e->device, &needs, error)
+           (e->table ? e->table->reserve(e->backend, &needs, error)
                      : tl_compute_reserve(e->compute, rows, (int32_t)widest, length, error));
 }
 

@@ -53,7 +53,7 @@ static void whole_rows(block *b) {
     int32_t argmax[MOST_ROWS];
     tl_staged staged[] = {{b->ask_rows, (size_t)b->n_asks, MOST_ASKS},
                           {b->ask_tokens, (size_t)b->n_asks, MOST_ASKS}};
-    if (!e->table->stage(e->device, staged, 2, &e->failure)) return;
+    if (!e->table->stage(e->backend, staged, 2, &e->failure)) return;
     tl_linear op = head_product(b);
     tl_linear_run(e->compute, &op);
     tl_reading reading = {.logits = e->head.data,
@@ -66,13 +66,13 @@ static void whole_rows(block *b) {
                           .logsumexp = logsumexp,
                           .argmax = argmax,
                           .values = b->values};
-    if (!e->table->read(e->device, &reading, &e->failure)) return;
+    if (!e->table->read(e->backend, &reading, &e->failure)) return;
     for (int32_t i = 0; i < b->n_asks; i++) {
         tl_ask *ask = &b->asks[b->order[i]];
         int32_t row = b->ask_rows[i];
         const float *logits = (const float *)e->head.data + (int64_t)row * vocab;
         if (ask->kind == TL_ASK_LOGITS) {
-            if (!e->table->download(e->device, ask->logits, logits, sizeof(float) * (size_t)vocab,
+            if (!e->table->download(e->backend, ask->logits, logits, sizeof(float) * (size_t)vocab,
                                     &e->failure))
                 return;
             continue;
@@ -111,7 +111,7 @@ static void few_columns(block *b, const int32_t *columns, int32_t n_columns) {
     tl_staged staged[] = {{columns, (size_t)n_columns, MOST_COLUMNS},
                           {b->ask_rows, (size_t)b->n_asks, MOST_ASKS},
                           {b->ask_tokens, (size_t)b->n_asks, MOST_ASKS}};
-    if (!e->table->stage(e->device, staged, 3, &e->failure)) return;
+    if (!e->table->stage(e->backend, staged, 3, &e->failure)) return;
     tl_linear op = head_product(b);
     op.y_stride = n_columns;
     op.columns = columns;
@@ -125,7 +125,7 @@ static void few_columns(block *b, const int32_t *columns, int32_t n_columns) {
                           .ask_tokens = b->ask_tokens,
                           .n_asks = b->n_asks,
                           .values = b->values};
-    if (!e->table->read(e->device, &reading, &e->failure)) return;
+    if (!e->table->read(e->backend, &reading, &e->failure)) return;
     for (int32_t i = 0; i < b->n_asks; i++)
         b->asks[b->order[i]].value = b->values[i];
 }

@@ -3,7 +3,7 @@
 #define TL_ENGINE_INTERNAL_H
 
 #include "engine/engine.h"
-#include "kernels/device.h"
+#include "kernels/backend.h"
 
 /* Memory straight from the system, or of a device, grown by replacing it: the content is lost. */
 typedef struct tl_region {
@@ -51,10 +51,10 @@ typedef struct tl_pass {
 
 struct tl_engine {
     const tl_model *model;
-    const tl_model *weights;      /* the model, or its twin on a device */
-    struct tl_twin *twin;         /* owned; NULL on the CPU */
-    const tl_device_table *table; /* of the device; NULL on the CPU */
-    tl_device *device;
+    const tl_model *weights;       /* the model, or its twin on a device */
+    struct tl_twin *twin;          /* owned; NULL on the CPU */
+    const tl_backend_table *table; /* of the device; NULL on the CPU */
+    tl_backend *backend;
     tl_error failure; /* the first of this call on the device; TL_OK: none */
     tl_pool *pool;
     tl_compute *compute;

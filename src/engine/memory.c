@@ -86,8 +86,8 @@ void tl_engine_memory(const tl_engine *e, tl_memory *memory) {
                       tl_compute_bytes(e->compute) + tl_arena_bytes(e->arena);
     if (pagemap >= 0) close(pagemap);
     if (!e->table) return;
-    tl_device_facts facts = {0};
-    e->table->facts(e->device, &facts);
+    tl_backend_facts facts = {0};
+    e->table->facts(e->backend, &facts);
     memory->device = facts.allocated;
     memory->device_peak = facts.peak;
     memory->device_driver = facts.driver_used;

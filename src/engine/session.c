@@ -33,7 +33,8 @@ tl_session *tl_session_open(const char *model, const tl_session_options *options
         return NULL;
     }
     tl_engine_options engine = {.threads = options->threads,
-                                .precision = options->fast ? TL_FAST : TL_EXACT};
+                                .precision = options->fast ? TL_FAST : TL_EXACT,
+                                .device = options->device};
     if ((session->model = load(directory, options, error)) &&
         (session->tokenizer = tl_tokenizer_open(directory, error)) &&
         (session->engine = tl_engine_new(session->model, &engine, error)))

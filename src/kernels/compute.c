@@ -50,7 +50,8 @@ tl_compute *tl_compute_new(tl_pool *pool, tl_precision precision, tl_error *erro
 
 tl_compute *tl_compute_open(tl_pool *pool, tl_precision precision, const char *device,
                             tl_error *error) {
-    if (!tl_device_check(device, error)) return NULL;
+    device = tl_backend_resolve(device, error);
+    if (!device) return NULL;
     const tl_kernels *kernels = choose(error);
     if (!kernels) return NULL;
     tl_compute *compute = calloc(1, sizeof *compute);
@@ -60,9 +61,7 @@ tl_compute *tl_compute_open(tl_pool *pool, tl_precision precision, const char *d
     }
     *compute = (tl_compute){
         .pool = pool, .kernels = kernels, .precision = precision, .threads = tl_pool_threads(pool)};
-    bool named = device && strcmp(device, "cpu") != 0, automatic = named && !strcmp(device, "auto");
-    if ((!named || tl_device_open(compute, automatic ? "cuda" : device, automatic ? NULL : error) ||
-         automatic) &&
+    if ((strcmp(device, "cpu") == 0 || tl_backend_open(compute, device, error)) &&
         tl_compute_reserve(compute, 1, 1024, 256, error))
         return compute;
     tl_compute_free(compute);
@@ -71,14 +70,14 @@ tl_compute *tl_compute_open(tl_pool *pool, tl_precision precision, const char *d
 
 void tl_compute_free(tl_compute *compute) {
     if (!compute) return;
-    tl_device_close(compute);
+    tl_backend_close(compute);
     free(compute->local);
     free(compute->shared);
     free(compute);
 }
 
 const char *tl_compute_isa(const tl_compute *compute) {
-    return compute->table ? compute->device_name : compute->kernels->name;
+    return compute->table ? compute->backend_name : compute->kernels->name;
 }
 
 tl_pool *tl_compute_pool(const tl_compute *compute) {

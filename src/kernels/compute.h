@@ -2,7 +2,7 @@
 #ifndef TL_KERNELS_COMPUTE_H
 #define TL_KERNELS_COMPUTE_H
 
-#include "kernels/device.h"
+#include "kernels/backend.h"
 #include "kernels/table.h"
 
 struct tl_compute {
@@ -16,23 +16,23 @@ struct tl_compute {
     unsigned char *shared;
     size_t shared_bytes;
     /* NULL on the CPU */
-    const tl_device_table *table;
-    tl_device *device;
-    char device_name[192];
+    const tl_backend_table *table;
+    tl_backend *backend;
+    char backend_name[192];
 };
 
 /* At the head of an operation: on a device it is the device's. */
 #define TL_ON_DEVICE(compute, operation, ...)                                                      \
     do {                                                                                           \
         if ((compute)->table) {                                                                    \
-            (compute)->table->operation((compute)->device, __VA_ARGS__);                           \
+            (compute)->table->operation((compute)->backend, __VA_ARGS__);                          \
             return;                                                                                \
         }                                                                                          \
     } while (0)
 
 /* Puts `compute` on the named device ("cuda", "cuda:1"). */
-bool tl_device_open(tl_compute *compute, const char *name, tl_error *error);
-void tl_device_close(tl_compute *compute);
+bool tl_backend_open(tl_compute *compute, const char *name, tl_error *error);
+void tl_backend_close(tl_compute *compute);
 
 /* Grows scratch memory to at least these sizes; what it held is lost. */
 bool tl_compute_grow(tl_compute *compute, size_t local_bytes, size_t shared_bytes, tl_error *error);

@@ -42,6 +42,8 @@ const tl_measure_definition tl_measure_definitions[] = {
     {"parameters", "", "parameters, tied ones once"},
     {"model_size_mb", "MB", "parameters × bytes per element as run / 1024²: the study's size"},
     {"peak_gpu_gb", "GB", "peak bytes allocated on the GPU / 1024³; absent without one"},
+    {"gpu_driver_gb", "GB", "in use on the GPU at the end, by everybody, as its driver says"},
+    {"gpu_adopted_mb", "MB", "weights the GPU read where they lay in the processor's memory"},
     {"peak_rss_mb", "MB", "largest resident set of the cell's process (VmHWM)"},
     {"peak_pss_mb", "MB", "largest proportional set seen: pages shared with others in part"},
     {"account_weights_mb", "MB",

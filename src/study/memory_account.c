@@ -144,6 +144,14 @@ void tl_account_append(const tl_memory_account *a, tl_buffer *out) {
     tl_measure_append(out, "account_questions_mb", megabytes(questions), "MB", NULL);
     tl_measure_append(out, "account_program_mb", megabytes(program), "MB", NULL);
     tl_measure_append(out, "account_total_mb", megabytes(total), "MB", NULL);
+    if (a->engine.device_peak > 0) {
+        const double gigabyte = 1024.0 * 1024.0 * 1024.0;
+        tl_measure_append(out, "peak_gpu_gb", (double)a->engine.device_peak / gigabyte, "GB", NULL);
+        tl_measure_append(out, "gpu_driver_gb", (double)a->engine.device_driver / gigabyte, "GB",
+                          NULL);
+        tl_measure_append(out, "gpu_adopted_mb", megabytes((int64_t)a->engine.device_adopted), "MB",
+                          NULL);
+    }
     tl_measure_append(out, "major_faults", (double)grown(a->major_faults_before, a->major_faults),
                       "", NULL);
 }

@@ -257,6 +257,13 @@ static int32_t order_of(const planner *p, const tl_task *task) {
     return INT32_MAX;
 }
 
+/* What the store tells cells of the same dtype apart by: a GPU's are cells of their own. */
+static const char *precision_of(const tl_plan_options *options) {
+    bool cpu = !options->device || strcmp(options->device, "cpu") == 0;
+    if (cpu) return options->fast ? "fast" : "exact";
+    return options->fast ? "cuda fast" : "cuda";
+}
+
 static bool write_identity(planner *p, const tl_plan_group *group, tl_protocol protocol,
                            const row_facts *facts, const char **text) {
     const tl_plan_options *o = p->options;
@@ -267,9 +274,8 @@ static bool write_identity(planner *p, const tl_plan_group *group, tl_protocol p
     tl_buffer_append_format(&out,
                             "{\"protocol\":\"%s\",\"dtype\":\"%s\",\"precision\":\"%s\","
                             "\"limit\":%lld,\"rows\":\"%s\",\"task\":\"%s\"",
-                            tl_protocol_name(protocol), group->dtype_shown,
-                            o->fast ? "fast" : "exact", (long long)group->limit, facts->rows,
-                            tl_task_fingerprint(group->task));
+                            tl_protocol_name(protocol), group->dtype_shown, precision_of(o),
+                            (long long)group->limit, facts->rows, tl_task_fingerprint(group->task));
     if (protocol == TL_PROTOCOL_LOGLIKELIHOOD)
         tl_buffer_append_format(&out, ",\"bos\":\"%s\",\"shots\":%d", bos[o->bos], o->shots);
     if (*facts->shots)
@@ -296,7 +302,7 @@ static bool add_cell(planner *p, tl_plan_group *group, tl_protocol protocol,
         .task_title = tl_task_title(group->task),
         .protocol = protocol,
         .dtype = group->dtype_shown,
-        .precision = p->options->fast ? "fast" : "exact",
+        .precision = precision_of(p->options),
         .shots = protocol == TL_PROTOCOL_LOGLIKELIHOOD ? p->options->shots : 0,
         .order = order_of(p, group->task),
         .verdict = TL_VERDICT_PLANNED,

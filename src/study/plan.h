@@ -20,7 +20,8 @@ typedef struct tl_plan_options {
     const char *const *dtypes; /* none: as stored */
     int dtype_count;
     bool fast;
-    int64_t limit; /* 0: all; TL_LIMIT_STUDY: as many as the published study asked */
+    const char *device; /* "cpu", "cuda", "cuda:N" */
+    int64_t limit;      /* 0: all; TL_LIMIT_STUDY: as many as the published study asked */
     int32_t shots;
     bool shots_first;
     tl_bos bos;

@@ -112,6 +112,7 @@ static bool send_job(const tl_running_group *run, tl_guard *guard, tl_error *err
     tl_buffer_append_byte(&job, ']');
     append_text(&job, "model", group->model->directory);
     append_text(&job, "dtype", group->dtype);
+    append_text(&job, "device", o->device);
     append_text(&job, "task", tl_task_path(group->task));
     append_text(&job, "data_file", o->data_file);
     append_text(&job, "data_dir", o->data_dir);

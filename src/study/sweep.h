@@ -39,6 +39,7 @@ typedef struct tl_sweep_options {
     /* As in the plan: */
     int32_t shots;
     bool shots_first, fast, batched;
+    const char *device;
     tl_bos bos;
     const char *data_file, *data_dir;
 } tl_sweep_options;

@@ -72,11 +72,12 @@ static bool read_job(worker *w, tl_error *error) {
 /* ---- loading ---- */
 
 static bool load_model(worker *w, tl_error *error) {
-    const char *directory, *dtype, *precision;
+    const char *directory, *dtype, *precision, *device;
     int64_t threads;
     if (!tl_json_string_or(w->job, "model", "", &directory, "the job", error) ||
         !tl_json_string_or(w->job, "dtype", NULL, &dtype, "the job", error) ||
         !tl_json_string_or(w->job, "precision", "exact", &precision, "the job", error) ||
+        !tl_json_string_or(w->job, "device", NULL, &device, "the job", error) ||
         !tl_json_int_or(w->job, "threads", 0, 0, 1024, &threads, "the job", error))
         return false;
     tl_model_options options = {.convert = dtype != NULL};
@@ -84,6 +85,7 @@ static bool load_model(worker *w, tl_error *error) {
     tl_engine_options engine_options = {
         .threads = (int)threads,
         .precision = strcmp(precision, "fast") == 0 ? TL_FAST : TL_EXACT,
+        .device = device,
     };
     /* The conversion has threads of its own, ended before the engine's begin. */
     tl_pool *pool = tl_pool_new((int)threads, error);

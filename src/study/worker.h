@@ -4,6 +4,7 @@
  *   model        directory of the checkpoint
  *   dtype        convert the weights to it; absent: as stored
  *   precision    "exact" or "fast"
+ *   device       "cpu" (default), "cuda", "cuda:N"
  *   threads      0: all
  *   task         name or path of the task file
  *   protocols    ["study", "letter", "loglikelihood"]

@@ -6,15 +6,15 @@
  * the caller's, announced beforehand by `begin` or `stage`, which send them over.
  *
  * An operation that fails is remembered; the next function that can tell, tells. */
-#ifndef TL_KERNELS_DEVICE_H
-#define TL_KERNELS_DEVICE_H
+#ifndef TL_KERNELS_BACKEND_H
+#define TL_KERNELS_BACKEND_H
 
 #include "kernels/kernels.h"
 
 /* Of this header. A backend of another version is refused. */
-#define TL_DEVICE_VERSION 1
+#define TL_BACKEND_VERSION 1
 
-typedef struct tl_device tl_device; /* the backend's own */
+typedef struct tl_backend tl_backend; /* the backend's own */
 
 /* An array of indices, and how long it may get: arrays keep their places between passes. */
 typedef struct tl_staged {
@@ -32,22 +32,22 @@ typedef struct tl_staged_spans {
 enum { TL_PASS_INDICES = 8, TL_PASS_SPANS = 4 };
 
 /* A pass: the indices its operations read, and what decides which operations there are. */
-typedef struct tl_device_pass {
+typedef struct tl_backend_pass {
     uint64_t shape; /* passes of the same shape consist of the same operations */
     int32_t heads, kv_heads, head_dim;
     tl_staged indices[TL_PASS_INDICES]; /* unused ones: data NULL */
     tl_staged keys;                     /* what the spans' slots point into */
     tl_staged_spans spans[TL_PASS_SPANS];
-} tl_device_pass;
+} tl_backend_pass;
 
-typedef struct tl_device_needs {
+typedef struct tl_backend_needs {
     int32_t rows;   /* of a pass */
     int32_t widest; /* columns of the widest product */
     int32_t keys;   /* of the longest span */
     int32_t heads, head_dim;
-} tl_device_needs;
+} tl_backend_needs;
 
-typedef struct tl_device_facts {
+typedef struct tl_backend_facts {
     char name[160];        /* "NVIDIA A100-SXM4-40GB, sm_80" */
     bool integrated;       /* it shares the processor's memory */
     size_t allocated;      /* bytes held, by the backend's own count */
@@ -56,7 +56,7 @@ typedef struct tl_device_facts {
     size_t driver_used;    /* bytes the driver says are in use on the device, by everybody */
     size_t total;          /* bytes of the device */
     int64_t passes_played; /* passes that replayed a recorded graph */
-} tl_device_facts;
+} tl_backend_facts;
 
 /* The logits' readings: of rows [rows, n], and of the asked (row, token) pairs. */
 typedef struct tl_reading {
@@ -70,67 +70,70 @@ typedef struct tl_reading {
     float *values;     /* the caller's, [n_asks] */
 } tl_reading;
 
-typedef struct tl_device_table {
+typedef struct tl_backend_table {
     int version;
     const char *name; /* "cuda" */
 
-    tl_device *(*open)(int index, tl_precision precision, tl_error *error);
-    void (*close)(tl_device *device);
-    void (*facts)(tl_device *device, tl_device_facts *facts);
+    /* Is there such a device? Takes no memory of it. */
+    bool (*probe)(int index, tl_error *error);
+    tl_backend *(*open)(int index, tl_precision precision, tl_error *error);
+    void (*close)(tl_backend *backend);
+    void (*facts)(tl_backend *backend, tl_backend_facts *facts);
 
     /* Device memory; running out is TL_ERROR_MEMORY. */
-    void *(*allocate)(tl_device *device, size_t bytes, const char *what, tl_error *error);
-    void (*release)(tl_device *device, void *memory);
-    bool (*upload)(tl_device *device, void *to, const void *from, size_t bytes, tl_error *error);
+    void *(*allocate)(tl_backend *backend, size_t bytes, const char *what, tl_error *error);
+    void (*release)(tl_backend *backend, void *memory);
+    bool (*upload)(tl_backend *backend, void *to, const void *from, size_t bytes, tl_error *error);
     /* Waits for what was begun before; tells of failed operations. */
-    bool (*download)(tl_device *device, void *to, const void *from, size_t bytes, tl_error *error);
+    bool (*download)(tl_backend *backend, void *to, const void *from, size_t bytes,
+                     tl_error *error);
     /* Host memory that the device can read where it lies: its address there. NULL where that is
      * not possible or would be slower than a copy. */
-    const void *(*adopt)(tl_device *device, const void *host, size_t bytes);
+    const void *(*adopt)(tl_backend *backend, const void *host, size_t bytes);
 
     /* Can products read matrices of this type? */
-    bool (*multiplies)(const tl_device *device, tl_dtype dtype);
-    bool (*reserve)(tl_device *device, const tl_device_needs *needs, tl_error *error);
+    bool (*multiplies)(const tl_backend *backend, tl_dtype dtype);
+    bool (*reserve)(tl_backend *backend, const tl_backend_needs *needs, tl_error *error);
     /* Rows that an operation on `rows` rows is best made for: the next of a few sizes. The rows
      * added are computed and not used. */
-    int32_t (*round_rows)(const tl_device *device, int32_t rows);
+    int32_t (*round_rows)(const tl_backend *backend, int32_t rows);
 
     /* Sends the pass's indices. *played: the operations of such a pass were recorded before, and
      * are done; otherwise the caller names them and calls end. */
-    bool (*begin)(tl_device *device, const tl_device_pass *pass, bool *played, tl_error *error);
-    bool (*end)(tl_device *device, tl_error *error);
+    bool (*begin)(tl_backend *backend, const tl_backend_pass *pass, bool *played, tl_error *error);
+    bool (*end)(tl_backend *backend, tl_error *error);
     /* Sends indices for operations outside a pass; those of the last stage are forgotten. */
-    bool (*stage)(tl_device *device, const tl_staged *arrays, int count, tl_error *error);
+    bool (*stage)(tl_backend *backend, const tl_staged *arrays, int count, tl_error *error);
 
     /* The device's own clock around operations: starts; stops, waits and returns seconds. */
-    void (*timer_start)(tl_device *device);
-    double (*timer_stop)(tl_device *device);
+    void (*timer_start)(tl_backend *backend);
+    double (*timer_stop)(tl_backend *backend);
 
-    void (*linear)(tl_device *device, const tl_linear *ops, int count);
-    void (*embed)(tl_device *device, const tl_matrix *matrix, const int32_t *ids, int32_t rows,
+    void (*linear)(tl_backend *backend, const tl_linear *ops, int count);
+    void (*embed)(tl_backend *backend, const tl_matrix *matrix, const int32_t *ids, int32_t rows,
                   float scale, float *y, int64_t y_stride);
     /* Layer norm, or with `rms` the root mean square norm. */
-    void (*norm)(tl_device *device, bool rms, const float *x, int64_t x_stride, int32_t rows,
+    void (*norm)(tl_backend *backend, bool rms, const float *x, int64_t x_stride, int32_t rows,
                  int32_t dim, const float *weight, const float *bias, float eps, float *y,
                  int64_t y_stride);
-    void (*add_rows)(tl_device *device, const float *x, int64_t x_stride, int32_t rows, int32_t dim,
-                     float *y, int64_t y_stride);
-    void (*scale_rows)(tl_device *device, const float *x, int64_t x_stride, int32_t rows,
+    void (*add_rows)(tl_backend *backend, const float *x, int64_t x_stride, int32_t rows,
+                     int32_t dim, float *y, int64_t y_stride);
+    void (*scale_rows)(tl_backend *backend, const float *x, int64_t x_stride, int32_t rows,
                        int32_t dim, float scale, float *y, int64_t y_stride);
-    void (*rotate)(tl_device *device, float *x, int64_t x_stride, int32_t rows, int32_t heads,
+    void (*rotate)(tl_backend *backend, float *x, int64_t x_stride, int32_t rows, int32_t heads,
                    int32_t head_dim, int32_t half, const float *cosines, const float *sines,
                    const int32_t *table_rows);
-    void (*scatter_rows)(tl_device *device, const float *x, int64_t x_stride, int32_t rows,
+    void (*scatter_rows)(tl_backend *backend, const float *x, int64_t x_stride, int32_t rows,
                          int32_t dim, const int32_t *slots, float *store, int64_t store_stride);
-    void (*keep_rows)(tl_device *device, float *x, int64_t x_stride, int32_t dim,
+    void (*keep_rows)(tl_backend *backend, float *x, int64_t x_stride, int32_t dim,
                       const int32_t *kept, int32_t count);
-    void (*attention)(tl_device *device, const tl_attention *op);
-    bool (*read)(tl_device *device, const tl_reading *reading, tl_error *error);
-} tl_device_table;
+    void (*attention)(tl_backend *backend, const tl_attention *op);
+    bool (*read)(tl_backend *backend, const tl_reading *reading, tl_error *error);
+} tl_backend_table;
 
-/* What a backend's shared object exports, as TL_DEVICE_SYMBOL. */
-typedef const tl_device_table *tl_device_entry(void);
-#define TL_DEVICE_SYMBOL "tinyllm_device_table"
+/* What a backend's shared object exports, as TL_BACKEND_SYMBOL. */
+typedef const tl_backend_table *tl_backend_entry(void);
+#define TL_BACKEND_SYMBOL "tinyllm_backend_table"
 
 /* ---- for the engine: memory and passes of a compute on a device
  * ---------------------------------------- */
@@ -141,10 +144,14 @@ tl_compute *tl_compute_open(tl_pool *pool, tl_precision precision, const char *d
                             tl_error *error);
 
 /* Is `device` one of these words? */
-bool tl_device_check(const char *device, tl_error *error);
+bool tl_backend_check(const char *device, tl_error *error);
+
+/* Which device "auto" is here: "cuda" or "cpu". Any other word stays; one that asks for a device
+ * that cannot be had is an error, NULL. */
+const char *tl_backend_resolve(const char *device, tl_error *error);
 
 /* The device's functions, NULL on the CPU; and the device to call them with. */
-const tl_device_table *tl_compute_table(const tl_compute *compute);
-tl_device *tl_compute_device(const tl_compute *compute);
+const tl_backend_table *tl_compute_table(const tl_compute *compute);
+tl_backend *tl_compute_backend(const tl_compute *compute);
 
 #endif
