@@ -2,6 +2,8 @@
  * columns. A block's products are summed in integers, then scaled and added to the element's f32
  * sum, block after block: integers are exact, so every way to add them gives the same bits. */
 #include "kernels/cpu/panel.h"
+
+#if !defined(V_NEON) /* panel_neon.c */
 #include "kernels/cpu/quantised.h"
 
 /* A group of weights as v_dot4 wants them. */
@@ -223,3 +225,5 @@ const tl_path TL_NAME(tl_path_q4_fast) = {.name = "q4 int8",
                                           .group_bytes = group_bytes,
                                           .prepare = quantise_q4,
                                           .prepare_rows = SIDE};
+
+#endif

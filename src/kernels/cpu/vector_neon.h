@@ -4,6 +4,8 @@
 
 #include <arm_neon.h>
 
+#define V_NEON 1
+
 enum { VL = 4, TILE_ROWS = 4 };
 
 typedef float32x4_t vf;
