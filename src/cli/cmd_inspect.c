@@ -159,11 +159,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     int operands, status;
     tl_error error = {0};
     if (!cli_parse(command, table, argc, argv, &operands, &status)) return status;
-    if (!model && operands == 1)
-        model = argv[0];
-    else if (operands)
-        return cli_usage(command, "unexpected argument '%s'", argv[operands - 1]);
-    if (!model) return cli_usage(command, "no model: expected a directory or a hub id");
+    if (!(model = cli_model_operand(command, model, operands, argv))) return 2;
     if (!tl_hub_model_directory(model, directory, sizeof directory, &error) ||
         !tl_model_read_spec(directory, &in.spec, &error))
         return cli_fail(command, &error);

@@ -104,11 +104,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     tl_dtype dtype;
     tl_error error = {0};
     if (!cli_parse(command, table, argc, argv, &operands, &status)) return status;
-    if (!model && operands == 1)
-        model = argv[0];
-    else if (operands)
-        return cli_usage(command, "unexpected argument '%s'", argv[operands - 1]);
-    if (!model) return cli_usage(command, "no model: expected a directory or a hub id");
+    if (!(model = cli_model_operand(command, model, operands, argv))) return 2;
     if (!output) return cli_usage(command, "no output: expected -o DIR");
     if (!name) return cli_usage(command, "no dtype: expected --dtype q8, q4, f16, bf16 or f32");
     if (!tl_dtype_parse(name, &dtype, &error)) return cli_fail(command, &error);

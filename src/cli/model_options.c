@@ -91,3 +91,13 @@ int64_t cli_read_line(char **line, size_t *capacity) {
     if (length > 0 && (*line)[length - 1] == '\r') (*line)[--length] = 0;
     return length;
 }
+
+const char *cli_model_operand(const cli_command *command, const char *option, int operands,
+                              char **argv) {
+    if (operands > (option ? 0 : 1)) {
+        cli_usage(command, "unexpected argument '%s'", argv[operands - 1]);
+        return NULL;
+    }
+    if (!option && !operands) cli_usage(command, "no model: expected a directory or a hub id");
+    return option ? option : operands ? argv[0] : NULL;
+}

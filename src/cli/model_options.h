@@ -48,6 +48,11 @@ void cli_model_close(cli_model *opened);
 bool cli_model_load(const cli_model_options *options, bool with_tokenizer, cli_model *opened,
                     tl_error *error);
 
+/* The model that --model (`option`, may be NULL) or else the only operand names; NULL, with wrong
+ * usage told, where there is none or more is given. */
+const char *cli_model_operand(const cli_command *command, const char *option, int operands,
+                              char **argv);
+
 /* "5,6,7" (spaces allowed) → ids; false with wrong usage told. */
 bool cli_parse_ids(const cli_command *command, const char *option, const char *text, tl_ids *ids);
 

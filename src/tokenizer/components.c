@@ -2,8 +2,42 @@
 
 #include "tokenizer/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { DEPTH = 8 };
+
+typedef struct walk {
+    const char *members;
+    tl_component_reader *read;
+    void *context;
+} walk;
+
+static bool read_nested(const walk *w, const cJSON *json, int depth, const char *where,
+                        tl_error *error) {
+    const char *type;
+    if (!tl_json_string_or(json, "type", "", &type, where, error)) return false;
+    if (strcmp(type, "Sequence") != 0) return w->read(w->context, type, json, where, error);
+    if (depth == DEPTH) return tl_fail(error, TL_ERROR_LIMIT, "%s: nested too deeply", where);
+    int index = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, tl_json_get(json, w->members)) {
+        char inner[600];
+        snprintf(inner, sizeof inner, "%.500s.%s[%d]", where, w->members, index++);
+        if (!read_nested(w, item, depth + 1, inner, error)) return false;
+    }
+    return true;
+}
+
+bool tl_component_read(const cJSON *json, const char *members, tl_component_reader *read,
+                       void *context, const char *where, tl_error *error) {
+    return !json || read_nested(&(walk){members, read, context}, json, 0, where, error);
+}
+
+bool tl_component_unknown(const char *type, const char *where, tl_error *error) {
+    return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: type '%.80s' is not supported", where, type);
+}
 
 bool tl_pattern_read(const cJSON *json, char **literal, tl_regex **regex, const char *where,
                      tl_error *error) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DECODER_LIMIT = 64, DEPTH = 8 };
+enum { DECODER_LIMIT = 64 };
 
 /* All tokens as one run of bytes; a token with a character outside the byte alphabet stays as it
  * is. */
@@ -293,8 +293,8 @@ static const struct {
     {"BPEDecoder", apply_bpe, read_bpe},
 };
 
-static bool read_kind(tl_decoders *list, size_t kind, const cJSON *json, const char *where,
-                      tl_error *error) {
+static bool add_kind(tl_decoders *list, size_t kind, const cJSON *json, const char *where,
+                     tl_error *error) {
     if (list->count == DECODER_LIMIT)
         return tl_fail(error, TL_ERROR_LIMIT, "%s: more than %d decoders", where, DECODER_LIMIT);
     tl_decoder *items = realloc(list->items, ((size_t)list->count + 1) * sizeof *items);
@@ -305,29 +305,16 @@ static bool read_kind(tl_decoders *list, size_t kind, const cJSON *json, const c
     return !kinds[kind].read || kinds[kind].read(d, json, where, error);
 }
 
-static bool read_nested(tl_decoders *list, const cJSON *json, int depth, const char *where,
-                        tl_error *error) {
-    const char *type;
-    if (!tl_json_string_or(json, "type", "", &type, where, error)) return false;
-    if (strcmp(type, "Sequence") == 0) {
-        if (depth == DEPTH) return tl_fail(error, TL_ERROR_LIMIT, "%s: nested too deeply", where);
-        int index = 0;
-        const cJSON *item;
-        cJSON_ArrayForEach(item, tl_json_get(json, "decoders")) {
-            char inner[600];
-            snprintf(inner, sizeof inner, "%.500s.decoders[%d]", where, index++);
-            if (!read_nested(list, item, depth + 1, inner, error)) return false;
-        }
-        return true;
-    }
+static bool read_kind(void *context, const char *type, const cJSON *json, const char *where,
+                      tl_error *error) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(kinds[i].type, type) == 0) return read_kind(list, i, json, where, error);
-    return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: type '%.80s' is not supported", where, type);
+        if (strcmp(kinds[i].type, type) == 0) return add_kind(context, i, json, where, error);
+    return tl_component_unknown(type, where, error);
 }
 
 bool tl_decoders_read(tl_decoders *list, const cJSON *json, const char *where, tl_error *error) {
     list->spaced = !json;
-    return !json || read_nested(list, json, 0, where, error);
+    return tl_component_read(json, "decoders", read_kind, list, where, error);
 }
 
 void tl_decoders_free(tl_decoders *list) {

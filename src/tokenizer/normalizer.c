@@ -8,7 +8,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { NORMALIZER_LIMIT = 64, DEPTH = 8, GROWTH_LIMIT = 1 << 30 };
+enum { NORMALIZER_LIMIT = 64, GROWTH_LIMIT = 1 << 30 };
 
 /* Takes what was written to `next` as the text. */
 static bool take(tl_normal *normal, tl_error *error) {
@@ -356,33 +356,21 @@ static bool append(tl_normalizers *list, tl_normalizer item, const char *where, 
     return true;
 }
 
-static bool read_nested(tl_normalizers *list, const cJSON *json, int depth, const char *where,
-                        tl_error *error) {
-    const char *type;
-    if (!tl_json_string_or(json, "type", "", &type, where, error)) return false;
-    if (strcmp(type, "Sequence") == 0) {
-        if (depth == DEPTH) return tl_fail(error, TL_ERROR_LIMIT, "%s: nested too deeply", where);
-        int index = 0;
-        const cJSON *item;
-        cJSON_ArrayForEach(item, tl_json_get(json, "normalizers")) {
-            char inner[600];
-            snprintf(inner, sizeof inner, "%.500s.normalizers[%d]", where, index++);
-            if (!read_nested(list, item, depth + 1, inner, error)) return false;
-        }
-        return true;
-    }
+static bool read_kind(void *context, const char *type, const cJSON *json, const char *where,
+                      tl_error *error) {
+    tl_normalizers *list = context;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].type, type) != 0) continue;
         tl_normalizer item = {.apply = kinds[i].apply, .form = kinds[i].form};
         if (!append(list, item, where, error)) return false;
         return !kinds[i].read || kinds[i].read(&list->items[list->count - 1], json, where, error);
     }
-    return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: type '%.80s' is not supported", where, type);
+    return tl_component_unknown(type, where, error);
 }
 
 bool tl_normalizers_read(tl_normalizers *list, const cJSON *json, const char *where,
                          tl_error *error) {
-    return !json || read_nested(list, json, 0, where, error);
+    return tl_component_read(json, "normalizers", read_kind, list, where, error);
 }
 
 bool tl_normalizers_add_charsmap(tl_normalizers *list, const void *bytes, size_t length,

@@ -1,10 +1,12 @@
 #include "tokenizer/postprocessor.h"
 
+#include "tokenizer/components.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMIT = 64, DEPTH = 8 };
+enum { LIMIT = 64 };
 
 static bool template_add(tl_template *template, int32_t item, const char *where, tl_error *error) {
     if (template->count == LIMIT)
@@ -96,33 +98,26 @@ static const struct {
     {"ByteLevel", NULL},
 };
 
-static bool read_nested(tl_postprocessors *list, const cJSON *json, int32_t size, int depth,
-                        const char *where, tl_error *error) {
-    const char *type;
-    if (!tl_json_string_or(json, "type", "", &type, where, error)) return false;
-    if (strcmp(type, "Sequence") == 0) {
-        if (depth == DEPTH) return tl_fail(error, TL_ERROR_LIMIT, "%s: nested too deeply", where);
-        int index = 0;
-        const cJSON *item;
-        cJSON_ArrayForEach(item, tl_json_get(json, "processors")) {
-            char inner[600];
-            snprintf(inner, sizeof inner, "%.500s.processors[%d]", where, index++);
-            if (!read_nested(list, item, size, depth + 1, inner, error)) return false;
-        }
-        return true;
-    }
+typedef struct target {
+    tl_postprocessors *list;
+    int32_t size; /* of the vocabulary */
+} target;
+
+static bool read_kind(void *context, const char *type, const cJSON *json, const char *where,
+                      tl_error *error) {
+    const target *t = context;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].type, type) != 0) continue;
         if (!kinds[i].read) return true;
-        tl_template *template = append(list, where, error);
-        return template && kinds[i].read(template, json, size, where, error);
+        tl_template *template = append(t->list, where, error);
+        return template && kinds[i].read(template, json, t->size, where, error);
     }
-    return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: type '%.80s' is not supported", where, type);
+    return tl_component_unknown(type, where, error);
 }
 
 bool tl_postprocessors_read(tl_postprocessors *list, const cJSON *json, int32_t size,
                             const char *where, tl_error *error) {
-    return !json || read_nested(list, json, size, 0, where, error);
+    return tl_component_read(json, "processors", read_kind, &(target){list, size}, where, error);
 }
 
 void tl_postprocessors_free(tl_postprocessors *list) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PRETOKENIZER_LIMIT = 64, DEPTH = 8 };
+enum { PRETOKENIZER_LIMIT = 64 };
 
 /* GPT-2's pattern, which ByteLevel uses unless told not to (Radford et al. 2019, encoder.py). */
 static const char gpt2_pattern[] =
@@ -384,8 +384,8 @@ static tl_pretokenizer *append(tl_pretokenizers *list, const char *where, tl_err
     return &items[list->count++];
 }
 
-static bool read_kind(tl_pretokenizers *list, const char *type, const cJSON *json,
-                      const char *where, tl_error *error) {
+static bool add_kind(tl_pretokenizers *list, const char *type, const cJSON *json, const char *where,
+                     tl_error *error) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].type, type) != 0) continue;
         tl_pretokenizer *p = append(list, where, error);
@@ -393,31 +393,20 @@ static bool read_kind(tl_pretokenizers *list, const char *type, const cJSON *jso
         p->apply = kinds[i].apply;
         return kinds[i].read(p, json, where, error);
     }
-    return tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: type '%.80s' is not supported", where, type);
+    return tl_component_unknown(type, where, error);
 }
 
-static bool read_nested(tl_pretokenizers *list, const cJSON *json, int depth, const char *where,
-                        tl_error *error) {
-    const char *type;
-    if (!tl_json_string_or(json, "type", "", &type, where, error)) return false;
+static bool read_kind(void *context, const char *type, const cJSON *json, const char *where,
+                      tl_error *error) {
     if (strcmp(type, "BertPreTokenizer") == 0)
-        return read_kind(list, "WhitespaceSplit", json, where, error) &&
-               read_kind(list, "Punctuation", json, where, error);
-    if (strcmp(type, "Sequence") != 0) return read_kind(list, type, json, where, error);
-    if (depth == DEPTH) return tl_fail(error, TL_ERROR_LIMIT, "%s: nested too deeply", where);
-    int index = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, tl_json_get(json, "pretokenizers")) {
-        char inner[600];
-        snprintf(inner, sizeof inner, "%.500s.pretokenizers[%d]", where, index++);
-        if (!read_nested(list, item, depth + 1, inner, error)) return false;
-    }
-    return true;
+        return add_kind(context, "WhitespaceSplit", json, where, error) &&
+               add_kind(context, "Punctuation", json, where, error);
+    return add_kind(context, type, json, where, error);
 }
 
 bool tl_pretokenizers_read(tl_pretokenizers *list, const cJSON *json, const char *where,
                            tl_error *error) {
-    return !json || read_nested(list, json, 0, where, error);
+    return tl_component_read(json, "pretokenizers", read_kind, list, where, error);
 }
 
 void tl_pretokenizers_free(tl_pretokenizers *list) {

@@ -3,7 +3,6 @@
 #include "engine/request.h"
 #include "support/support.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,19 +296,5 @@ static void test_model(void **state) {
 }
 
 int main(void) {
-    enum { MOST = 256 };
-    static struct CMUnitTest tests[MOST];
-    static char names[MOST][256];
-    size_t count = 0;
-    if (!test_shared()) return 77;
-    DIR *directory = opendir(test_shared_path("golden/models"));
-    if (!directory) return 77;
-    for (struct dirent *entry; (entry = readdir(directory)) && count < MOST;) {
-        if (entry->d_name[0] == '.') continue;
-        snprintf(names[count], sizeof names[count], "%s", entry->d_name);
-        tests[count] = (struct CMUnitTest){names[count], test_model, NULL, NULL, names[count]};
-        count++;
-    }
-    closedir(directory);
-    return _cmocka_run_group_tests("golden models", tests, count, NULL, NULL);
+    return test_each_golden_model("golden models", test_model, 0);
 }

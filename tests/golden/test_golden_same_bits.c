@@ -2,7 +2,6 @@
 #include "support/same_bits.h"
 #include "support/support.h"
 
-#include <dirent.h>
 #include <stdio.h>
 
 static tl_model *load(const char *name, const tl_model_options *options) {
@@ -32,20 +31,5 @@ static void test_model(void **state) {
 }
 
 int main(void) {
-    enum { MOST = 256 };
-    static struct CMUnitTest tests[MOST];
-    static char names[MOST][256];
-    size_t count = 0;
-    if (!test_shared()) return 77;
-    DIR *directory = opendir(test_shared_path("golden/models"));
-    if (!directory) return 77;
-    for (struct dirent *entry; (entry = readdir(directory)) && count < MOST;) {
-        if (entry->d_name[0] == '.') continue;
-        snprintf(names[count], sizeof names[count], "%s", entry->d_name);
-        tests[count] = (struct CMUnitTest){names[count], test_model, NULL, NULL, names[count]};
-        count++;
-    }
-    closedir(directory);
-    if (test_brief()) count = count < 4 ? count : 4;
-    return _cmocka_run_group_tests("same bits", tests, count, NULL, NULL);
+    return test_each_golden_model("same bits", test_model, test_brief() ? 4 : 0);
 }

@@ -1,5 +1,6 @@
 #include "support/support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <poll.h>
@@ -174,4 +175,22 @@ void test_result_free(test_result *result) {
 
 void test_assert_contains(const char *text, const char *part) {
     if (!strstr(text, part)) fail_msg("expected to find \"%s\" in:\n%s", part, text);
+}
+
+int test_each_golden_model(const char *group, void (*test)(void **state), size_t most) {
+    enum { MOST = 256 };
+    static struct CMUnitTest tests[MOST];
+    static char names[MOST][256];
+    size_t count = 0;
+    DIR *directory = test_shared() ? opendir(test_shared_path("golden/models")) : NULL;
+    if (!directory) return 77;
+    for (struct dirent *entry; (entry = readdir(directory)) && count < MOST;) {
+        if (entry->d_name[0] == '.') continue;
+        snprintf(names[count], sizeof names[count], "%s", entry->d_name);
+        tests[count] = (struct CMUnitTest){names[count], test, NULL, NULL, names[count]};
+        count++;
+    }
+    closedir(directory);
+    if (most && count > most) count = most;
+    return _cmocka_run_group_tests(group, tests, count, NULL, NULL);
 }

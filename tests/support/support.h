@@ -54,4 +54,9 @@ void test_result_free(test_result *result);
 /* Does `text` contain `part`? Fails the test, showing both, when not. */
 void test_assert_contains(const char *text, const char *part);
 
+/* Runs `test` as a cmocka group with one case for each model of the conformance set, its name as
+ * the state; `most` of them, 0 for all. Returns the exit status for main, 77 (skipped) where the
+ * set is not there. */
+int test_each_golden_model(const char *group, void (*test)(void **state), size_t most);
+
 #endif
