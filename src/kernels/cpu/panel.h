@@ -57,6 +57,32 @@ INLINE vi load_group(tl_dtype dtype, const unsigned char *block, int g, int part
     return (g < 4 ? both : both >> 4) & v_set_int(0x0f0f0f0f);
 }
 
+/* The same as signed bytes. */
+INLINE vi load_signed(tl_dtype dtype, const unsigned char *block, int g, int part) {
+    const vi top = v_set_int((int32_t)0x80808080);
+    vi weight = load_group(dtype, block, g, part);
+    if (dtype == TL_Q8) return weight ^ top;
+    /* minus 8 in each byte; the top bit, set meanwhile, lends to no neighbour */
+    return ((weight | top) - v_set_int(0x08080808)) ^ top;
+}
+
+/* Weights fetched into the cache meanwhile, a little in each step. */
+typedef struct ahead {
+    const char *at, *end;
+    size_t step;
+} ahead;
+
+INLINE ahead spread_ahead(const tl_product *p, size_t steps) {
+    return (ahead){p->ahead, p->ahead + p->ahead_bytes, p->ahead_bytes / (steps + 1) + 1};
+}
+
+INLINE void fetch(ahead *next) {
+    for (const char *stop = next->at + next->step; next->at < stop; next->at += 64) {
+        if (next->at >= next->end) return;
+        __builtin_prefetch(next->at, 0, 2);
+    }
+}
+
 /* Sums [rows][16] of outputs out … → y. */
 INLINE void put_panel(const tl_product *p, int32_t row, int32_t rows, int32_t out,
                       const float *sums) {

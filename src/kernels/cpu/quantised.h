@@ -6,10 +6,23 @@
 
 #include "kernels/cpu/functions.h"
 
-enum { SIDE = 16 }; /* rows prepared together */
+#include <math.h>
 
-/* A block of 32 columns of 16 prepared rows. The correction takes the weights' bias out of the sum
- * (-bias × Σ values; 0 where the weights are made signed). */
+enum {
+#if defined(__AMX_INT8__)
+    SIDE = 16, /* rows prepared together: a tile */
+#else
+    SIDE = VL == 16 ? 12 : 16,
+#endif
+    /* An integer sum that starts from the bits of 1.5 × 2²³ is, read as a float, 1.5 × 2²³ + sum:
+     * one FMA takes that away again and multiplies, where it rounds once. */
+    BY_BITS = !V_DOT_SIGNED && V_FMA_ROUNDS_ONCE,
+    START = BY_BITS ? 0x4b400000 : 0,
+};
+
+/* A block of 32 columns of SIDE prepared rows. Sums of products start from the correction: START
+ * and what takes the weights' bias out again (-bias × Σ values; 0 where the weights are made
+ * signed). */
 typedef struct quantised {
     float scales[SIDE];
     int32_t corrections[SIDE];
@@ -20,15 +33,27 @@ static size_t group_bytes(int32_t in) {
     return sizeof(quantised) * (size_t)(in / TL_BLOCK);
 }
 
+/* What v_scale adds for a weight's scale. */
+INLINE vf v_scale_base(vf scale) {
+    if (!BY_BITS) return v_zero();
+    return scale * v_set(-0x1.8p23f);
+}
+
+/* sum × scale, rounded once, of a sum that started from START. */
+INLINE vf v_scale(vi sum, vf scale, vf base) {
+    if (BY_BITS) return v_fma((vf)sum, scale, base);
+    return v_from_int(sum) * scale;
+}
+
 INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to, int32_t row) {
+    const int32_t infinity = 0x7f800000;
     for (int32_t k = 0; k < in; k += TL_BLOCK, x += TL_BLOCK, to++) {
-        vf most = v_zero(), poison = v_zero();
-        for (int i = 0; i < TL_BLOCK; i += VL) {
-            vf value = v_load(x + i);
-            most = v_max(v_abs(value), most);
-            poison = v_fma(value, v_zero(), poison); /* NaN where the values are not finite */
-        }
-        float largest = v_largest(most);
+        vi most = v_set_int(0); /* as bits, where NaN is above all */
+        for (int i = 0; i < TL_BLOCK; i += VL)
+            most = v_max_int((vi)v_abs(v_load(x + i)), most);
+        int32_t bits = v_largest_int(most);
+        float largest;
+        memcpy(&largest, &bits, sizeof largest);
         vf inverse = v_set(largest > 0.0f ? 127.0f / largest : 0.0f);
         vi sum = v_set_int(0);
         for (int i = 0; i < TL_BLOCK; i += VL) {
@@ -38,8 +63,8 @@ INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to
             sum += value;
             v_store_i8((int8_t *)to->values[row] + i, value);
         }
-        to->scales[row] = largest / 127.0f + v_sum(poison);
-        to->corrections[row] = V_DOT_SIGNED ? 0 : -bias * v_sum_int(sum);
+        to->scales[row] = bits < infinity ? largest / 127.0f : NAN;
+        to->corrections[row] = START - (V_DOT_SIGNED ? 0 : bias * v_sum_int(sum));
     }
 }
 

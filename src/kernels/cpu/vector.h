@@ -8,13 +8,14 @@
  *                                            loads zero into the others
  *   v_load_bf16, v_load_f16, …_n             widening loads
  *   v_set, v_set_int                         one value in every lane
- *   v_fma(a, b, c)                           a b + c, rounded once where the machine can
+ *   v_fma(a, b, c)                           a b + c, rounded once where V_FMA_ROUNDS_ONCE
  *   v_min, v_max                             the second operand where either is NaN
  *   v_round, v_to_int, v_from_int            to the nearest even integer
  *   v_sqrt
  *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
  *   v_store_u16, v_store_i8                  lanes cut to 16 bits, saturated to 8
- *   v_largest, v_sum_int                     of all lanes: exact in any order
+ *   v_largest, v_largest_int, v_sum_int      of all lanes: exact in any order
+ *   v_max_int
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)

@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-enum { VL = 8, TILE_ROWS = 3, V_DOT_SIGNED = 0 };
+enum { VL = 8, TILE_ROWS = 3, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 1 };
 
 typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
@@ -97,6 +97,15 @@ INLINE float v_largest(vf a) {
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_max_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+INLINE vi v_max_int(vi a, vi b) {
+    return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
+}
+INLINE int32_t v_largest_int(vi a) {
+    __m128i half =
+        _mm_max_epi32(_mm256_castsi256_si128((__m256i)a), _mm256_extracti128_si256((__m256i)a, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
 INLINE int32_t v_sum_int(vi a) {
     __m128i half =

@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-enum { VL = 16, TILE_ROWS = 6, V_DOT_SIGNED = 0 };
+enum { VL = 16, TILE_ROWS = 6, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 1 };
 
 typedef __m512 vf;
 typedef int32_t vi __attribute__((vector_size(64)));
@@ -93,6 +93,12 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
 
 INLINE float v_largest(vf a) {
     return _mm512_reduce_max_ps(a);
+}
+INLINE vi v_max_int(vi a, vi b) {
+    return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b);
+}
+INLINE int32_t v_largest_int(vi a) {
+    return _mm512_reduce_max_epi32((__m512i)a);
 }
 INLINE int32_t v_sum_int(vi a) {
     return _mm512_reduce_add_epi32((__m512i)a);

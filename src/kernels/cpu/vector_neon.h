@@ -6,7 +6,7 @@
 
 #define V_NEON 1
 
-enum { VL = 4, TILE_ROWS = 4 };
+enum { VL = 4, TILE_ROWS = 4, V_FMA_ROUNDS_ONCE = 1 };
 
 typedef float32x4_t vf;
 typedef int32x4_t vi;
@@ -94,6 +94,12 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
 
 INLINE float v_largest(vf a) {
     return vmaxvq_f32(a);
+}
+INLINE vi v_max_int(vi a, vi b) {
+    return vmaxq_s32(a, b);
+}
+INLINE int32_t v_largest_int(vi a) {
+    return vmaxvq_s32(a);
 }
 INLINE int32_t v_sum_int(vi a) {
     return vaddvq_s32(a);

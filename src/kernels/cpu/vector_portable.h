@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { VL = 4, TILE_ROWS = 3, V_DOT_SIGNED = 0 };
+enum { VL = 4, TILE_ROWS = 3, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 0 };
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
@@ -105,6 +105,14 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
 }
 INLINE float v_largest(vf a) {
     float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
+    return low > high ? low : high;
+}
+INLINE vi v_max_int(vi a, vi b) {
+    vi more = a > b;
+    return (more & a) | (~more & b);
+}
+INLINE int32_t v_largest_int(vi a) {
+    int32_t low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
     return low > high ? low : high;
 }
 INLINE int32_t v_sum_int(vi a) {
