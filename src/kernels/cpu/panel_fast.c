@@ -10,6 +10,7 @@ enum {
     MANY_ROWS = VL == 16 ? (SIDE == 12 ? 12 : 8) : 4, /* rows whose sums stay in registers */
     UNPACKED = TL_BLOCK * TL_PANEL,                   /* bytes of a block that was unpacked */
     WORTH = 2 * MANY_ROWS,                            /* rows that pay for unpacking */
+    SPAN = 32, /* blocks of a panel that stay in the L1 cache for all rows */
 };
 
 #if defined(__AMX_INT8__)
@@ -24,7 +25,7 @@ INLINE size_t block_bytes(tl_dtype dtype) {
 /* A group of weights as v_dot4 wants them. */
 INLINE vi load_factor(tl_dtype dtype, const unsigned char *block, int g, int part) {
     if (dtype == TL_U8) return load_values(block + (g * TL_PANEL + part * VL) * 4);
-    return V_DOT_SIGNED ? load_signed(dtype, block, g, part) : load_group(dtype, block, g, part);
+    return load_group(dtype, block, g, part);
 }
 
 /* A panel's values as bytes [blocks][8 groups][16 outs][4]: signed, or as v_dot4 wants them. */
@@ -40,12 +41,15 @@ INLINE void unpack(tl_dtype dtype, bool to_signed, const panel *from, int32_t bl
     }
 }
 
-/* y[r][p][16] for R rows of a prepared group from `row` on, and P panels, all blocks. */
+/* y[r][p][16] for R rows of a prepared group from `row` on, and P panels, the blocks of a span;
+ * added to y where `more`. */
 INLINE void integer(tl_dtype dtype, const int R, const int P, const panel *panels, int32_t blocks,
-                    const quantised *x, int32_t row, ahead *next, float *y, int64_t y_stride) {
+                    const quantised *x, int32_t row, ahead *next, bool more, float *y,
+                    int64_t y_stride) {
     vf acc[SIDE][4];
     UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int i = 0; i < P * PARTS; i++) acc[r][i] = v_zero();
+        UNROLL for (int i = 0; i < P * PARTS; i++) acc[r][i] =
+            more ? v_load(y + r * y_stride + i * VL) : v_zero();
     }
     for (int32_t b = 0; b < blocks; b++, x++) {
         UNROLL for (int i = 0; i < P * PARTS; i++) {
@@ -77,18 +81,26 @@ INLINE const quantised *group_of(const tl_product *p, int32_t row) {
     return (const quantised *)p->prepared + group * (size_t)(p->weight->in / TL_BLOCK);
 }
 
+/* Blocks first … first + count - 1 of a panel, for one output of p->y on. */
+typedef struct span {
+    panel from;
+    int32_t first, count, out;
+} span;
+
 /* Up to SIDE rows of one group. */
-INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const panel *from, int32_t row,
-                         int32_t out, ahead *next) {
-    int32_t blocks = p->weight->in / TL_BLOCK, rows = tl_min(SIDE, p->rows - row), r = 0;
-    const quantised *x = group_of(p, row);
-    float *y = p->y + row * p->y_stride + out;
-    for (; r + MANY_ROWS <= rows; r += MANY_ROWS)
-        integer(dtype, MANY_ROWS, 1, from, blocks, x, r, next, y + r * p->y_stride, p->y_stride);
-    for (; MANY_ROWS > 4 && r + 4 <= rows; r += 4)
-        integer(dtype, 4, 1, from, blocks, x, r, next, y + r * p->y_stride, p->y_stride);
-    for (; r < rows; r++)
-        integer(dtype, 1, 1, from, blocks, x, r, next, y + r * p->y_stride, p->y_stride);
+INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int32_t row,
+                         ahead *next) {
+    int32_t rows = tl_min(SIDE, p->rows - row), r = 0;
+    int64_t stride = p->y_stride;
+    const quantised *x = group_of(p, row) + s->first;
+    float *y = p->y + row * stride + s->out;
+    bool more = s->first > 0;
+    for (; r + MANY_ROWS <= rows; r += MANY_ROWS, y += MANY_ROWS * stride)
+        integer(dtype, MANY_ROWS, 1, &s->from, s->count, x, r, next, more, y, stride);
+    for (; MANY_ROWS > 4 && r + 4 <= rows; r += 4, y += 4 * stride)
+        integer(dtype, 4, 1, &s->from, s->count, x, r, next, more, y, stride);
+    for (; r < rows; r++, y += stride)
+        integer(dtype, 1, 1, &s->from, s->count, x, r, next, more, y, stride);
 }
 
 /* One row streams through several panels at a time, as memory likes it. */
@@ -101,32 +113,44 @@ INLINE int32_t run_single(tl_dtype dtype, const tl_product *p) {
         panel panels[MANY];
         for (int i = 0; i < MANY; i++)
             panels[i] = find_panel(p, out + i * TL_PANEL, NULL);
-        integer(dtype, 1, MANY, panels, blocks, group_of(p, 0), p->first_row % SIDE, &none,
+        integer(dtype, 1, MANY, panels, blocks, group_of(p, 0), p->first_row % SIDE, &none, false,
                 p->y + out, 0);
     }
     return out;
 }
 
 /* The rows of whole groups on tiles; returns how many. */
-INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const panel *from,
-                         unsigned char *unpacked, int32_t out, ahead *next) {
+INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const span *s,
+                         unsigned char *unpacked, ahead *next) {
     int32_t row = 0;
 #if defined(__AMX_INT8__)
-    int32_t blocks = p->weight->in / TL_BLOCK;
     if (p->rows < SIDE) return 0;
-    unpack(dtype, true, from, blocks, unpacked);
+    unpack(dtype, true, &s->from, s->count, unpacked);
     for (; row + SIDE <= p->rows; row += SIDE)
-        tile_rows(from->scales, unpacked, blocks, group_of(p, row), next,
-                  p->y + row * p->y_stride + out, p->y_stride);
+        tile_rows(s->from.scales, unpacked, s->count, group_of(p, row) + s->first, next,
+                  s->first > 0, p->y + row * p->y_stride + s->out, p->y_stride);
 #else
-    (void)dtype, (void)p, (void)from, (void)unpacked, (void)out, (void)next;
+    (void)dtype, (void)p, (void)s, (void)unpacked, (void)next;
 #endif
     return row;
 }
 
-/* A gathered panel, and an unpacked one. */
+INLINE void run_span(tl_dtype dtype, const tl_product *p, span *s, unsigned char *unpacked,
+                     ahead *next) {
+    int32_t row = run_tiles(dtype, p, s, unpacked, next);
+    if (p->rows - row >= WORTH && dtype == TL_Q4) {
+        unpack(dtype, false, &s->from, s->count, unpacked);
+        s->from.values = unpacked;
+        for (; row < p->rows; row += SIDE)
+            integer_rows(TL_U8, p, s, row, next);
+    }
+    for (; row < p->rows; row += SIDE)
+        integer_rows(dtype, p, s, row, next);
+}
+
+/* A gathered panel, and an unpacked span. */
 static size_t scratch_bytes(int32_t in) {
-    return tl_align(tl_panel_bytes(TL_Q8, in)) + (size_t)in * TL_PANEL;
+    return tl_align(tl_panel_bytes(TL_Q8, in)) + SPAN * UNPACKED;
 }
 
 INLINE void run(tl_dtype dtype, const tl_product *p) {
@@ -140,15 +164,14 @@ INLINE void run(tl_dtype dtype, const tl_product *p) {
 #endif
     for (int32_t out = run_single(dtype, p); out < p->outs; out += TL_PANEL) {
         panel from = find_panel(p, out, gathered);
-        int32_t row = run_tiles(dtype, p, &from, unpacked, out, &next);
-        if (p->rows - row >= WORTH && (dtype == TL_Q4 || V_DOT_SIGNED)) {
-            unpack(dtype, false, &from, blocks, unpacked);
-            from.values = unpacked;
-            for (; row < p->rows; row += SIDE)
-                integer_rows(TL_U8, p, &from, row, out, &next);
+        for (int32_t b = 0; b < blocks; b += SPAN) {
+            span s = {{from.scales + (size_t)b * TL_PANEL,
+                       from.values + (size_t)b * tl_block_bytes(dtype)},
+                      b,
+                      tl_min(SPAN, blocks - b),
+                      out};
+            run_span(dtype, p, &s, unpacked, &next);
         }
-        for (; row < p->rows; row += SIDE)
-            integer_rows(dtype, p, &from, row, out, &next);
     }
 #if defined(__AMX_INT8__)
     if (p->rows >= SIDE) _tile_release();

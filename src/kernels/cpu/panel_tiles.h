@@ -55,12 +55,13 @@ INLINE void add_block(const uint16_t *scales, const quantised *x, const int32_t 
         fetch(next);                                                                               \
     } while (0)
 
-/* 16 rows against one panel whose values lie at `values` as signed bytes. */
+/* 16 rows against some blocks of one panel whose values lie at `values` as signed bytes; added to
+ * y where `more`. */
 static void tile_rows(const uint16_t *scales, const unsigned char *values, int32_t blocks,
-                      const quantised *x, ahead *next, float *y, int64_t y_stride) {
+                      const quantised *x, ahead *next, bool more, float *y, int64_t y_stride) {
     _Alignas(64) int32_t sums[RING][SIDE * TL_PANEL];
     vf acc[SIDE];
-    UNROLL for (int r = 0; r < SIDE; r++) acc[r] = v_zero();
+    UNROLL for (int r = 0; r < SIDE; r++) acc[r] = more ? v_load(y + r * y_stride) : v_zero();
     for (int32_t b = 0; b < blocks + RING; b += RING) {
         TILE_STEP(0, 4, 6, 2);
         TILE_STEP(1, 5, 7, 3);

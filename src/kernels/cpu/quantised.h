@@ -16,13 +16,12 @@ enum {
 #endif
     /* An integer sum that starts from the bits of 1.5 × 2²³ is, read as a float, 1.5 × 2²³ + sum:
      * one FMA takes that away again and multiplies, where it rounds once. */
-    BY_BITS = !V_DOT_SIGNED && V_FMA_ROUNDS_ONCE,
+    BY_BITS = V_FMA_ROUNDS_ONCE,
     START = BY_BITS ? 0x4b400000 : 0,
 };
 
 /* A block of 32 columns of SIDE prepared rows. Sums of products start from the correction: START
- * and what takes the weights' bias out again (-bias × Σ values; 0 where the weights are made
- * signed). */
+ * and what takes the weights' bias out again, -bias × Σ values. */
 typedef struct quantised {
     float scales[SIDE];
     int32_t corrections[SIDE];
@@ -64,7 +63,7 @@ INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to
             v_store_i8((int8_t *)to->values[row] + i, value);
         }
         to->scales[row] = bits < infinity ? largest / 127.0f : NAN;
-        to->corrections[row] = START - (V_DOT_SIGNED ? 0 : bias * v_sum_int(sum));
+        to->corrections[row] = START - bias * v_sum_int(sum);
     }
 }
 
