@@ -103,20 +103,78 @@ INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int
         integer(dtype, 1, 1, &s->from, s->count, x, r, next, more, y, stride);
 }
 
-/* One row streams through several panels at a time, as memory likes it. */
-INLINE int32_t run_single(tl_dtype dtype, const tl_product *p) {
-    enum { MANY = PARTS < 4 ? 4 / PARTS : 1 };
-    if (p->columns || p->rows != 1) return 0;
-    ahead none = {0};
-    int32_t blocks = p->weight->in / TL_BLOCK, out = 0;
-    for (; out + MANY * TL_PANEL <= p->outs; out += MANY * TL_PANEL) {
-        panel panels[MANY];
-        for (int i = 0; i < MANY; i++)
+enum { STREAMS = PARTS < 4 ? 4 / PARTS : 1 }; /* panels that one row reads at a time, at most */
+
+/* Where a row's next panels lie, `stride` bytes apart, or NULL. The processor's prefetcher finds
+ * each stream anew: it is given the first 2 KiB. */
+typedef struct streams {
+    const char *next;
+    size_t stride;
+} streams;
+
+/* One row against P panels, y[panel][16]. The upper values of q4 are multiplied where they lie, as
+ * 16 times as much. */
+INLINE void single(tl_dtype dtype, const int P, const panel *panels, int32_t blocks,
+                   const quantised *x, int32_t row, streams ahead_of, float *y) {
+    enum { LAST = 16, VECTORS = STREAMS * PARTS };
+    const vi lower = v_set_int(0x0f0f0f0f), upper = v_set_int((int32_t)0xf0f0f0f0);
+    const int groups = dtype == TL_Q8 ? 8 : 4, vectors = P * PARTS;
+    const size_t bytes = tl_block_bytes(dtype);
+    vf acc[VECTORS];
+    UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_zero();
+    for (int32_t b = 0; b < blocks; b++, x++) {
+        vi dot[VECTORS], high[VECTORS];
+        UNROLL for (int i = 0; i < vectors; i++) dot[i] = v_set_int(x->corrections[row]);
+        UNROLL for (int i = 0; i < vectors; i++) high[i] = v_set_int(0);
+        UNROLL for (int g = 0; g < groups; g++) {
+            vi value = v_set_int(x->values[row][g]);
+            vi later = v_set_int(x->values[row][g % 4 + 4]);
+            UNROLL for (int i = 0; i < vectors; i++) {
+                vi weight = load_values(panels[i / PARTS].values + (size_t)b * bytes +
+                                        (size_t)(g * TL_PANEL + i % PARTS * VL) * 4);
+                if (dtype == TL_Q4) high[i] = v_dot4(high[i], weight & upper, later);
+                dot[i] = v_dot4(dot[i], dtype == TL_Q4 ? weight & lower : weight, value);
+            }
+        }
+        vf x_scale = v_set(x->scales[row]);
+        UNROLL for (int i = 0; i < vectors; i++) {
+            if (dtype == TL_Q4) dot[i] += high[i] >> 4;
+            const uint16_t *scales = panels[i / PARTS].scales + (size_t)b * TL_PANEL;
+            vf scale = v_load_f16(scales + i % PARTS * VL);
+            acc[i] = v_fma(v_scale(dot[i], scale, v_scale_base(scale)), x_scale, acc[i]);
+        }
+        if (b < blocks - LAST || !ahead_of.next) continue;
+        UNROLL for (int i = 0; i < P; i++) {
+            __builtin_prefetch(ahead_of.next + (size_t)i * ahead_of.stride, 0, 2);
+            __builtin_prefetch(ahead_of.next + (size_t)i * ahead_of.stride + 64, 0, 2);
+        }
+        ahead_of.next += 128;
+    }
+    UNROLL for (int i = 0; i < vectors; i++) v_store(y + i * VL, acc[i]);
+}
+
+/* Panels of `out` on, P at a time; returns the first output that is left. */
+INLINE int32_t single_panels(tl_dtype dtype, const int P, const tl_product *p, int32_t out) {
+    size_t bytes = tl_panel_bytes(dtype, p->weight->in);
+    for (; out + P * TL_PANEL <= p->outs; out += P * TL_PANEL) {
+        panel panels[STREAMS];
+        for (int i = 0; i < P; i++)
             panels[i] = find_panel(p, out + i * TL_PANEL, NULL);
-        integer(dtype, 1, MANY, panels, blocks, group_of(p, 0), p->first_row % SIDE, &none, false,
-                p->y + out, 0);
+        bool last = out + 2 * P * TL_PANEL > p->outs;
+        streams ahead_of = {last ? p->ahead : (const char *)panels[P - 1].scales + bytes, bytes};
+        single(dtype, P, panels, p->weight->in / TL_BLOCK, group_of(p, 0), p->first_row % SIDE,
+               ahead_of, p->y + out);
     }
     return out;
+}
+
+/* One row streams through several panels at a time, as memory likes it. Returns the first output
+ * that is left: in a panel that is not whole. */
+INLINE int32_t run_single(tl_dtype dtype, const tl_product *p) {
+    if (p->columns || p->rows != 1) return 0;
+    int32_t out = single_panels(dtype, STREAMS, p, 0);
+    if (STREAMS > 2) out = single_panels(dtype, 2, p, out);
+    return STREAMS > 1 ? single_panels(dtype, 1, p, out) : out;
 }
 
 /* The rows of whole groups on tiles; returns how many. */
