@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-/* Rows of a pass where nothing else is asked for: enough for the products to run at full speed,
- * few enough for the activations to stay small (docs/performance.md). */
+/* Rows of a pass where nothing else is asked for: enough for the products to run at full speed, few
+ * enough for the activations to stay small; 1024 gained nothing (docs/performance.md). */
 enum { PASS_ROWS = 512, MOST_PASS_ROWS = 1 << 16 };
 
 tl_engine *tl_engine_new(const tl_model *model, const tl_engine_options *options, tl_error *error) {
@@ -67,4 +67,8 @@ tl_compute *tl_engine_compute(const tl_engine *engine) {
 
 int tl_engine_threads(const tl_engine *engine) {
     return tl_pool_threads(engine->pool);
+}
+
+int32_t tl_engine_pass_rows(const tl_engine *engine) {
+    return engine->pass_rows;
 }

@@ -25,6 +25,7 @@ void tl_engine_free(tl_engine *engine);
 const tl_model *tl_engine_model(const tl_engine *engine);
 tl_compute *tl_engine_compute(const tl_engine *engine);
 int tl_engine_threads(const tl_engine *engine);
+int32_t tl_engine_pass_rows(const tl_engine *engine); /* tokens in one pass at most */
 
 /* ---- scoring
  * ---------------------------------------------------------------------------------------- */

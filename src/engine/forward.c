@@ -59,16 +59,22 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+size_t tl_pass_row_bytes(const tl_model_spec *s) {
+    int64_t inner = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
+    int64_t wide = larger(s->dim, s->embed_dim);
+    return (size_t)(s->dim + 2 * wide + 2 * inner + 2 * kv + s->ffn_dim) * sizeof(float);
+}
+
 static bool reserve_rows(tl_engine *e, int32_t rows, tl_error *error) {
     const tl_model_spec *s = &e->model->spec;
     int64_t inner = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
     int64_t wide = larger(s->dim, s->embed_dim);
     int32_t launched = e->table ? e->table->round_rows(e->backend, rows) : rows;
     size_t count = (size_t)launched;
-    size_t widths = (size_t)(s->dim + 2 * wide + 2 * inner + 2 * kv + s->ffn_dim) * sizeof(float);
     if (rows <= e->row_capacity) return true;
     if (!tl_tables_reserve_calls(e, launched, error) ||
-        !tl_region_reserve(&e->rows, count * widths + 10 * 64, "the activations", error))
+        !tl_region_reserve(&e->rows, count * tl_pass_row_bytes(s) + 10 * 64, "the activations",
+                           error))
         return false;
     char *at = e->rows.data;
     e->x = carve(&at, count, s->dim);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    BLOCK_ROWS = 64,
+    BLOCK_ROWS = 256,     /* the whole of W is read once for so many */
     BLOCK_COLUMNS = 4096, /* fixed: sums over blocks must not depend on the company */
     MOST_COLUMNS = 256,   /* of letters asked together */
 };

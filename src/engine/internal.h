@@ -99,6 +99,9 @@ struct tl_engine {
 /* Makes room for passes of `rows` rows over sequences of up to `length` positions. */
 bool tl_forward_reserve(tl_engine *engine, int32_t rows, int32_t length, tl_error *error);
 
+/* Bytes of activations that one row of a pass takes. */
+size_t tl_pass_row_bytes(const tl_model_spec *spec);
+
 /* Begins an empty pass. */
 void tl_pass_begin(tl_engine *engine, bool encoder);
 

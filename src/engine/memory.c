@@ -118,22 +118,18 @@ static bool add_need(void *context, const tl_weight_need *need, tl_error *error)
 
 void tl_engine_predict_memory(const tl_model_spec *s, tl_dtype dtype, int32_t rows, int32_t length,
                               tl_memory *memory) {
-    enum { KERNELS = 4 << 20 }; /* the kernels' scratch memory and the head's block */
+    enum { KERNELS = 7 << 20 }; /* the kernels' scratch memory and the head's block */
     *memory = (tl_memory){0};
     forecast f = {s->stored, dtype, memory};
     tl_model_visit(s, add_need, &f, NULL);
-    size_t inner = (size_t)s->heads * (size_t)s->head_dim;
     size_t kv = (size_t)s->kv_heads * (size_t)s->head_dim;
     size_t layers = (size_t)(s->encoder ? s->decoder_layers : s->layers);
     size_t longest = (size_t)(length > 0 ? length : 1), pass = (size_t)(rows > 0 ? rows : 512);
-    size_t wide = (size_t)(s->dim > s->embed_dim ? s->dim : s->embed_dim);
     if (s->encoder && longest > pass) pass = longest;
     bool whole = longest <= pass;
     memory->kv = (whole ? pass : layers * (longest + pass)) * kv * 2 * sizeof(float);
     if (s->encoder) memory->kv += layers * pass * kv * 2 * sizeof(float);
-    memory->activations = pass *
-                          ((size_t)s->dim + 2 * wide + 2 * inner + 2 * kv + (size_t)s->ffn_dim) *
-                          sizeof(float);
+    memory->activations = pass * tl_pass_row_bytes(s);
     size_t table = s->position == TL_POSITION_ROTARY     ? (size_t)s->rotary_dim
                    : s->position == TL_POSITION_RELATIVE ? 4 * (size_t)s->heads
                                                          : 0;

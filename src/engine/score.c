@@ -260,16 +260,33 @@ static bool tree_fits(const forest *f, int32_t i, int64_t rows, int64_t keys) {
            keys + f->keys[i] <= (int64_t)pass->keys_capacity;
 }
 
+/* Rows after which a pass ends with its tree, so that all are about equal: one of a few rows would
+ * read all weights for little. Where trees are not cut, each pass has a part of one to spare. */
+static int64_t choose_rows(const forest *f, int32_t from, int32_t to) {
+    int64_t capacity = f->engine->pass.capacity, rows = 0, trees = 0;
+    for (int32_t at = from; at < to; at++) {
+        int32_t i = f->order[at];
+        if (f->segments[i].encoder) continue;
+        rows += f->segments[i].n_tokens;
+        trees += is_top(f, i);
+    }
+    int64_t tree = trees ? rows / trees : 0;
+    int64_t room = tree <= capacity / 2 ? capacity - tree : capacity;
+    int64_t passes = (rows + room - 1) / room;
+    return passes ? (rows + passes - 1) / passes : capacity;
+}
+
 /* The decoder (or causal) segments order[from … to-1]. */
 static void run_segments(forest *f, int32_t from, int32_t to) {
     const tl_pass *pass = &f->engine->pass;
+    int64_t enough = choose_rows(f, from, to);
     for (int32_t at = from; at < to; at++) {
         int32_t i = f->order[at];
         if (f->segments[i].encoder) continue;
         retire(f, f->start[i]);
-        if (is_top(f, i) && pass->rows && tree_fits(f, i, 0, 0) &&
-            !tree_fits(f, i, pass->rows, (int64_t)pass->n_keys))
-            run_pass(f, true);
+        bool ends = pass->rows >= enough ||
+                    (tree_fits(f, i, 0, 0) && !tree_fits(f, i, pass->rows, (int64_t)pass->n_keys));
+        if (is_top(f, i) && pass->rows && ends) run_pass(f, true);
         add_segment(f, i);
     }
     retire(f, 0);

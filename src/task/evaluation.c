@@ -12,9 +12,9 @@
 enum {
     MOST_FILES = 2 * TL_PROTOCOL_COUNT,
     MOST_PATH = 4096,
-    BATCH_TOKENS = 4096,        /* enough for large matrix products, little to lose */
-    LEAST_BATCH_TOKENS = 512,   /* of models whose keys and values are large */
-    BATCH_KV_BYTES = 128 << 20, /* keys and values of a batch */
+    BATCH_PASSES = 8,    /* of a batch: few rows are left over, and few examples in flight */
+    PASS_REST = 64,      /* rows that questions leave unused at the end of a pass */
+    BATCH_PREFIXES = 16, /* of few-shot examples: a batch takes so many times their length */
 };
 
 typedef struct track { /* one protocol's way through the evaluation */
@@ -95,15 +95,6 @@ static bool prepare_track(tl_evaluation *e, tl_protocol protocol, tl_error *erro
     return e->options.shots == 0 || prepare_shots(e, t, error);
 }
 
-/* Tokens that a batch may hold: bounded by the memory of their keys and values. */
-static int64_t choose_batch_tokens(const tl_model_spec *spec) {
-    int64_t layers = (int64_t)spec->layers + spec->decoder_layers;
-    int64_t bytes = layers * spec->kv_heads * spec->head_dim * 2 * (int64_t)sizeof(float);
-    int64_t tokens = bytes > 0 ? BATCH_KV_BYTES / bytes : BATCH_TOKENS;
-    if (tokens > BATCH_TOKENS) return BATCH_TOKENS;
-    return tokens < LEAST_BATCH_TOKENS ? LEAST_BATCH_TOKENS : tokens;
-}
-
 tl_evaluation *tl_evaluation_new(const tl_task *task, const tl_evaluation_options *options,
                                  tl_engine *engine, const tl_tokenizer *tokenizer,
                                  tl_error *error) {
@@ -121,7 +112,8 @@ tl_evaluation *tl_evaluation_new(const tl_task *task, const tl_evaluation_option
                           .spec = &tl_engine_model(engine)->spec,
                           .tokenizer = tokenizer,
                           .bos = options->bos};
-    e->batch_tokens = choose_batch_tokens(e->asker.spec);
+    int32_t rows = tl_engine_pass_rows(engine);
+    e->batch_tokens = (int64_t)BATCH_PASSES * (rows > 2 * PASS_REST ? rows - PASS_REST : rows);
     for (int i = 0; i < TL_PROTOCOL_COUNT; i++)
         if (!prepare_track(e, (tl_protocol)i, error)) {
             tl_evaluation_free(e);
@@ -252,8 +244,19 @@ typedef struct batch {
     tl_inquiry *inquiries;
     tl_path *paths; /* of one pass */
     size_t count, capacity, n_paths, path_capacity;
-    int64_t tokens, longest;
+    int64_t tokens; /* those that stand at the begin of two questions in succession once */
+    int64_t prefix; /* the longest such begin */
 } batch;
+
+/* Tokens that the first sequences of two questions begin with. */
+static int64_t common_prefix(const tl_inquiry *a, const tl_inquiry *b) {
+    if (!a->n_paths || !b->n_paths || a->paths[0].encoder || b->paths[0].encoder) return 0;
+    const tl_path *p = &a->paths[0], *q = &b->paths[0];
+    int32_t length = 0;
+    while (length < p->n_tokens && length < q->n_tokens && p->tokens[length] == q->tokens[length])
+        length++;
+    return length;
+}
 
 static bool batch_add(tl_evaluation *e, batch *b, tl_protocol protocol, int64_t index,
                       tl_error *error) {
@@ -266,20 +269,17 @@ static bool batch_add(tl_evaluation *e, batch *b, tl_protocol protocol, int64_t 
     }
     tl_inquiry *inquiry = &b->inquiries[b->count++];
     if (!inquire(e, protocol, index, inquiry, error)) return false;
-    b->tokens += inquiry->tokens;
+    int64_t prefix = b->count > 1 ? common_prefix(inquiry, inquiry - 1) : 0;
+    b->tokens += inquiry->tokens - prefix;
     b->n_paths += (size_t)inquiry->n_paths;
-    for (int32_t i = 0; i < inquiry->n_paths; i++) {
-        int64_t length = (int64_t)inquiry->paths[i].n_encoder + inquiry->paths[i].n_tokens;
-        if (length > b->longest) b->longest = length;
-    }
+    if (prefix > b->prefix) b->prefix = prefix;
     return true;
 }
 
 /* A batch is full with its tokens; where the same few-shot examples stand before every question it
  * takes several times their length, so that computing them anew in each batch costs little. */
 static bool batch_full(const tl_evaluation *e, const batch *b) {
-    bool common = e->options.shots_first && e->options.shots > 0;
-    return b->tokens >= e->batch_tokens && (!common || b->tokens >= 4 * b->longest);
+    return b->tokens >= e->batch_tokens && b->tokens >= BATCH_PREFIXES * b->prefix;
 }
 
 /* Tokens computed for a question of a batch: its part of the whole by what it asked, rounded so
@@ -321,7 +321,7 @@ static void batch_clear(tl_evaluation *e, batch *b) {
     for (size_t i = 0; i < b->count; i++)
         tl_inquiry_free(&b->inquiries[i]);
     b->count = b->n_paths = 0;
-    b->tokens = b->longest = 0;
+    b->tokens = b->prefix = 0;
     tl_arena_reset(e->arena);
 }
 
