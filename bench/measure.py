@@ -22,7 +22,7 @@ SHAPES = {
     "pythia-160m": "EleutherAI--pythia-70m",
     "Qwen2.5-0.5B": "Qwen--Qwen2.5-0.5B",
     "TinyLlama_v1.1": "TinyLlama--TinyLlama_v1.1",
-    "bloom-560m": "bigscience--bloom-560m",
+    "bloom-560m": "SYNTHETIC--bloom-format-gpt2-vocab",
     "opt-125m": "facebook--opt-125m",
 }
 
