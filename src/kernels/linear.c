@@ -8,7 +8,6 @@
 enum {
     ROWS_BYTES = 768 << 10,  /* of x that a chunk reads over and over: to stay in the L2 cache */
     AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
-    MOST_ROWS = 192,         /* rows in a chunk */
     FEW_ROWS = 16,           /* below, outputs are cut finer */
 };
 
@@ -37,7 +36,7 @@ static int32_t divide_up(int32_t a, int32_t b) {
 
 /* Two tiles of sums (the product and the gate's). */
 static size_t tiles_bytes(void) {
-    return tl_align(2 * sizeof(float) * MOST_ROWS * TL_CHUNK_OUTS);
+    return tl_align(2 * sizeof(float) * TL_CHUNK_ROWS * TL_CHUNK_OUTS);
 }
 
 size_t tl_linear_local_bytes(const tl_compute *compute, int32_t in) {
@@ -49,8 +48,12 @@ size_t tl_linear_local_bytes(const tl_compute *compute, int32_t in) {
     return tiles_bytes() + tl_align(most);
 }
 
+static bool is_prepared(const tl_path *path, int32_t rows) {
+    return path->prepare && rows >= path->prepare_from;
+}
+
 static size_t prepared_bytes(const tl_path *path, int32_t rows, int32_t in) {
-    if (!path->prepare) return 0;
+    if (!is_prepared(path, rows)) return 0;
     return path->group_bytes(in) * (size_t)divide_up(rows, path->prepare_rows);
 }
 
@@ -104,7 +107,7 @@ static void run_product(const linear_task *task, const chunk_part *part, const t
     tl_product product = {.weight = weight,
                           .x = op->x + part->first_row * op->x_stride,
                           .x_stride = op->x_stride,
-                          .prepared = path->prepare ? task->compute->shared : NULL,
+                          .prepared = is_prepared(path, op->rows) ? task->compute->shared : NULL,
                           .first_row = part->first_row,
                           .rows = part->rows,
                           .first_out = part->first_out,
@@ -134,7 +137,7 @@ static void run_chunk(void *context, int chunk, int worker) {
         weights_of(&now, now.op->gate_weight, &ahead);
     }
     float *t = tl_local(task->compute, worker);
-    float *g = t + MOST_ROWS * TL_CHUNK_OUTS;
+    float *g = t + TL_CHUNK_ROWS * TL_CHUNK_OUTS;
     void *scratch = (unsigned char *)t + tiles_bytes();
     run_product(task, &now, now.op->weight, t, scratch, ahead);
     if (now.op->gate_weight) run_product(task, &now, now.op->gate_weight, g, scratch, gate_ahead);
@@ -165,7 +168,7 @@ static void prepare_groups(const tl_compute *compute, const void *context, int32
 
 static void prepare(tl_compute *compute, const tl_linear *op) {
     const tl_path *path = path_of(compute, op->weight);
-    if (!path->prepare) return;
+    if (!is_prepared(path, op->rows)) return;
     prepare_task task = {path, op, compute->shared};
     tl_rows_run(compute, divide_up(op->rows, path->prepare_rows),
                 op->weight->in * path->prepare_rows, prepare_groups, &task);
@@ -177,7 +180,7 @@ static void prepare(tl_compute *compute, const tl_linear *op) {
 static int32_t choose_rows(int32_t rows, int32_t in) {
     enum { STEP = 48 };
     int32_t most = (int32_t)(ROWS_BYTES / sizeof(float) / (size_t)tl_max(1, tl_min(in, 1024)));
-    most = tl_max(STEP, tl_min(MOST_ROWS, most) / STEP * STEP);
+    most = tl_max(STEP, tl_min(TL_CHUNK_ROWS, most) / STEP * STEP);
     int32_t parts = divide_up(rows, most);
     return tl_min(most, divide_up(divide_up(rows, parts), STEP) * STEP);
 }

@@ -8,6 +8,7 @@ enum {
     TL_PANEL = 16,       /* outputs in a panel of a packed matrix */
     TL_BLOCK = 32,       /* elements in a block of a packed matrix */
     TL_CHUNK_OUTS = 64,  /* outputs in a chunk of work, at most; a multiple of TL_PANEL */
+    TL_CHUNK_ROWS = 192, /* rows in a chunk of work, at most */
     TL_DOT_BLOCK = 1024, /* columns summed in lanes before the sum goes to the running total */
     TL_ALIGNMENT = 64,
 };
@@ -41,6 +42,7 @@ typedef struct tl_path {
     size_t (*group_bytes)(int32_t in);
     void (*prepare)(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group);
     int32_t prepare_rows;
+    int32_t prepare_from; /* products of fewer rows are not prepared */
 } tl_path;
 
 /* One row of attention: a query of one head. */

@@ -6,7 +6,11 @@
  * order. */
 #include "kernels/cpu/functions.h"
 
-enum { OUTS = 4, MOST_ROWS = 6 };
+enum {
+    OUTS = 4,
+    MOST_ROWS = 6,
+    FEWEST_MANY = 16, /* from here on many.c is faster */
+};
 
 INLINE vf load_weight(tl_dtype dtype, const void *row, int32_t k) {
     if (dtype == TL_BF16) return v_load_bf16((const uint16_t *)row + k);
@@ -67,8 +71,7 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, 
     }
 }
 
-/* A strip: R rows against `outs` outputs, in tiles; `ahead` are weights to have in the cache soon.
- */
+/* A strip: R rows against `outs` outputs, in tiles. */
 typedef struct strip {
     const float *x;
     int64_t x_stride;
@@ -79,8 +82,6 @@ typedef struct strip {
     bool streams; /* few rows, and the outputs a multiple of four */
     float *y;
     int64_t y_stride;
-    const char *ahead;
-    int32_t ahead_lines; /* for each tile */
 } strip;
 
 /* Four streams of whole rows, a quarter of the outputs apart: neighbouring rows would share pages,
@@ -98,12 +99,10 @@ INLINE void run_strip(tl_dtype dtype, const int R, const strip *s) {
         run_streams(dtype, R, s);
         return;
     }
-    const char *w = s->w, *ahead = s->ahead;
+    const char *w = s->w;
     float *y = s->y;
     int32_t out = 0;
     for (; out + OUTS <= s->outs; out += OUTS) {
-        for (int32_t line = 0; line < s->ahead_lines; line++, ahead += 64)
-            __builtin_prefetch(ahead, 0, 2);
         tile(dtype, R, s->x, s->x_stride, w, s->w_stride, OUTS - 1, s->count, s->add, y,
              s->y_stride, 1);
         w += OUTS * s->w_stride;
@@ -170,7 +169,7 @@ static strip whole_strip(const tl_product *p) {
                    .y_stride = p->y_stride};
 }
 
-/* Few rows: the weights stream by once. */
+/* Few rows: the weights stream by, once for each TILE_ROWS of them. */
 static void run_few(const tl_product *p) {
     strip_function *function = strips[p->weight->dtype];
     size_t size = element_bytes(p->weight);
@@ -178,49 +177,13 @@ static void run_few(const tl_product *p) {
     const char *w = s.w;
     s.streams = p->outs % OUTS == 0 && p->outs > OUTS;
     for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
-        s.x = p->x + k;
         s.w = w + (size_t)k * size;
         s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
         s.add = k > 0;
-        function(p->rows, &s);
-    }
-}
-
-/* Many rows: a block of weights, widened into scratch memory where it is not f32, serves them all
- * from the cache, while the block after it is fetched. */
-static void run_many(const tl_product *p) {
-    bool widen = p->weight->dtype != TL_F32;
-    size_t size = element_bytes(p->weight);
-    strip s = whole_strip(p);
-    const char *w = s.w;
-    size_t w_stride = s.w_stride;
-    int32_t in = p->weight->in;
-    int32_t tiles = (in + TL_DOT_BLOCK - 1) / TL_DOT_BLOCK * ((p->rows - 1) / TILE_ROWS) *
-                    tl_max(1, p->outs / OUTS);
-    s.ahead = p->ahead;
-    s.ahead_lines = (int32_t)((p->ahead_bytes / 64 + (size_t)tiles - 1) / (size_t)tiles);
-    const char *ahead_end = p->ahead + p->ahead_bytes;
-    for (int32_t k = 0; k < in; k += TL_DOT_BLOCK) {
-        s.count = tl_min(in - k, TL_DOT_BLOCK);
-        s.add = k > 0;
-        s.w = w + (size_t)k * size;
-        if (widen) {
-            float *wide = p->scratch;
-            for (int32_t out = 0; out < p->outs; out++)
-                TL_NAME(tl_widen_run)
-            (s.w + (size_t)out * w_stride, p->weight->dtype, (size_t)s.count,
-             wide + out * TL_DOT_BLOCK);
-            s.w = p->scratch;
-            s.w_stride = TL_DOT_BLOCK * sizeof(float);
-        }
         for (int32_t row = 0; row < p->rows; row += TILE_ROWS) {
-            strip now = s;
-            now.x = p->x + row * p->x_stride + k;
-            now.y = p->y + row * p->y_stride;
-            /* the first rows wait for this block's own weights: nothing more is asked for */
-            if (row == 0 || s.ahead >= ahead_end) now.ahead_lines = 0;
-            strip_f32(tl_min(TILE_ROWS, p->rows - row), &now);
-            s.ahead += (size_t)now.ahead_lines * 64 * (size_t)(p->outs / OUTS);
+            s.x = p->x + row * p->x_stride + k;
+            s.y = p->y + row * p->y_stride;
+            function(tl_min(TILE_ROWS, p->rows - row), &s);
         }
     }
 }
@@ -253,22 +216,17 @@ static void run_columns(const tl_product *p) {
 static void run(const tl_product *p) {
     if (p->columns)
         run_columns(p);
-    else if (p->rows <= TILE_ROWS)
-        run_few(p);
+    else if (p->prepared)
+        TL_NAME(tl_many_run)(p);
     else
-        run_many(p);
+        run_few(p);
 }
 
-static size_t scratch_bytes(int32_t in) {
-    (void)in;
-    return sizeof(float) * TL_CHUNK_OUTS * TL_DOT_BLOCK;
-}
+#define MANY_ROWS                                                                                  \
+    .run = run, .scratch_bytes = TL_NAME(tl_many_scratch_bytes),                                   \
+    .group_bytes = TL_NAME(tl_many_group_bytes), .prepare = TL_NAME(tl_many_prepare),              \
+    .prepare_rows = VL, .prepare_from = FEWEST_MANY
 
-static size_t no_scratch(int32_t in) {
-    (void)in;
-    return 0;
-}
-
-const tl_path TL_NAME(tl_path_f32) = {.name = "f32", .run = run, .scratch_bytes = no_scratch};
-const tl_path TL_NAME(tl_path_f16) = {.name = "f16", .run = run, .scratch_bytes = scratch_bytes};
-const tl_path TL_NAME(tl_path_bf16) = {.name = "bf16", .run = run, .scratch_bytes = scratch_bytes};
+const tl_path TL_NAME(tl_path_f32) = {.name = "f32", MANY_ROWS};
+const tl_path TL_NAME(tl_path_f16) = {.name = "f16", MANY_ROWS};
+const tl_path TL_NAME(tl_path_bf16) = {.name = "bf16", MANY_ROWS};

@@ -10,6 +10,13 @@ extern const tl_path TL_NAME(tl_path_bf16_fast), TL_NAME(tl_path_amx);
 extern const tl_path TL_NAME(tl_path_q8), TL_NAME(tl_path_q4);
 extern const tl_path TL_NAME(tl_path_q8_fast), TL_NAME(tl_path_q4_fast);
 
+/* Exact products of many rows (many.c). */
+size_t TL_NAME(tl_many_group_bytes)(int32_t in);
+void TL_NAME(tl_many_prepare)(const float *x, int64_t x_stride, int32_t rows, int32_t in,
+                              void *group);
+size_t TL_NAME(tl_many_scratch_bytes)(int32_t in);
+void TL_NAME(tl_many_run)(const tl_product *product);
+
 void TL_NAME(tl_finish)(const tl_linear *op, const float *t, const float *g, int64_t stride,
                         int32_t first_row, int32_t rows, int32_t first_out, int32_t outs);
 void TL_NAME(tl_embed_row)(const tl_matrix *matrix, int32_t id, float scale, float *y);

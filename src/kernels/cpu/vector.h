@@ -13,6 +13,8 @@
  *   v_round, v_to_int, v_from_int            to the nearest even integer
  *   v_sqrt
  *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
+ *   v_turn(i)                                the lane that is i-th in this tree, read from left to
+ *                                            right
  *   v_store_u16, v_store_i8                  lanes cut to 16 bits, saturated to 8
  *   v_largest, v_largest_int, v_sum_int      of all lanes: exact in any order
  *   v_max_int
@@ -24,7 +26,8 @@
  *                                            where V_HAS_BF16
  *   v_transpose(v)                           VL vectors as a VL × VL matrix
  *
- * TILE_ROWS × 4 is the shape of a register block in the dot form. */
+ * TILE_ROWS × 4 is the shape of a register block in the dot form (rows × outputs), LANE_OUTS ×
+ * LANE_GROUPS in many.c (outputs × vectors of rows). */
 #ifndef TL_KERNELS_VECTOR_H
 #define TL_KERNELS_VECTOR_H
 

@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 enum { VL = 8, TILE_ROWS = 3, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 1 };
+enum { LANE_OUTS = 4, LANE_GROUPS = 3 };
 
 typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
@@ -91,6 +92,10 @@ INLINE void v_store_i8(int8_t *p, vi a) {
 INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     vf all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     return _mm256_castps256_ps128(all) + _mm256_extractf128_ps(all, 1);
+}
+
+INLINE int v_turn(int i) {
+    return i;
 }
 
 INLINE float v_largest(vf a) {

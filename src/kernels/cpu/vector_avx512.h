@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 enum { VL = 16, TILE_ROWS = 6, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 1 };
+enum { LANE_OUTS = 8, LANE_GROUPS = 3 };
 
 typedef __m512 vf;
 typedef int32_t vi __attribute__((vector_size(64)));
@@ -89,6 +90,10 @@ INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     all = all + _mm512_permute_ps(all, 0xb1);
     const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(first, all));
+}
+
+INLINE int v_turn(int i) {
+    return (i & 1) << 3 | (i & 2) << 1 | (i & 4) >> 1 | (i & 8) >> 3;
 }
 
 INLINE float v_largest(vf a) {

@@ -7,6 +7,7 @@
 #define V_NEON 1
 
 enum { VL = 4, TILE_ROWS = 4, V_FMA_ROUNDS_ONCE = 1 };
+enum { LANE_OUTS = 8, LANE_GROUPS = 3 };
 
 typedef float32x4_t vf;
 typedef int32x4_t vi;
@@ -90,6 +91,10 @@ INLINE void v_store_i8(int8_t *p, vi a) {
 /* Neighbours are added first, then pairs. */
 INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
+}
+
+INLINE int v_turn(int i) {
+    return i;
 }
 
 INLINE float v_largest(vf a) {

@@ -5,6 +5,7 @@
 #include <math.h>
 
 enum { VL = 4, TILE_ROWS = 3, V_DOT_SIGNED = 0, V_FMA_ROUNDS_ONCE = 0 };
+enum { LANE_OUTS = 4, LANE_GROUPS = 3 };
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
@@ -103,6 +104,10 @@ INLINE float v_sum1_(vf a) {
 INLINE v4 v_sum4(vf a, vf b, vf c, vf d) {
     return (v4){v_sum1_(a), v_sum1_(b), v_sum1_(c), v_sum1_(d)};
 }
+INLINE int v_turn(int i) {
+    return i;
+}
+
 INLINE float v_largest(vf a) {
     float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
     return low > high ? low : high;
