@@ -8,7 +8,7 @@
 enum {
     ROWS_BYTES = 768 << 10,  /* of x that a chunk reads over and over: to stay in the L2 cache */
     AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
-    FEW_ROWS = 16,           /* below, outputs are cut finer */
+    FEW_ROWS = 16,           /* below, chunks are short as they are */
 };
 
 typedef struct linear_task {
@@ -185,10 +185,12 @@ static int32_t choose_rows(int32_t rows, int32_t in) {
     return tl_min(most, divide_up(divide_up(rows, parts), STEP) * STEP);
 }
 
-/* Several chunks a thread, so that one set aside by the system costs little; not so small that
- * claiming them costs. */
-static int32_t choose_outs(const tl_compute *compute, int64_t outs, int32_t row_chunks) {
-    int64_t wanted = (int64_t)compute->threads * 6;
+/* Several chunks a thread, so that one set aside by the system costs little, nor waiting for the
+ * last; not so small that claiming them costs. */
+static int32_t choose_outs(const tl_compute *compute, const tl_linear *op, int64_t outs,
+                           int32_t row_chunks) {
+    bool long_chunks = op->rows >= FEW_ROWS && tl_dtype_get(op->weight->dtype)->block == 1;
+    int64_t wanted = (int64_t)compute->threads * (long_chunks ? 12 : 6);
     int32_t step = TL_CHUNK_OUTS;
     while (step > TL_PANEL && outs / step * row_chunks < wanted)
         step /= 2;
@@ -219,7 +221,7 @@ static void run_group(tl_compute *compute, const tl_linear *ops, int count) {
     linear_task task = {.compute = compute, .ops = ops, .count = count, .first_chunk = first_chunk};
     task.rows_step = choose_rows(op->rows, op->weight->in);
     int32_t row_chunks = divide_up(op->rows, task.rows_step);
-    task.outs_step = choose_outs(compute, outs, row_chunks);
+    task.outs_step = choose_outs(compute, op, outs, row_chunks);
     for (int i = 0; i < count; i++)
         first_chunk[i + 1] =
             first_chunk[i] + row_chunks * divide_up(outs_of(&ops[i]), task.outs_step);

@@ -169,23 +169,39 @@ static strip whole_strip(const tl_product *p) {
                    .y_stride = p->y_stride};
 }
 
-/* Few rows: the weights stream by, once for each TILE_ROWS of them. */
+/* Few rows: the weights stream by, once for each strip. */
 static void run_few(const tl_product *p) {
     strip_function *function = strips[p->weight->dtype];
     size_t size = element_bytes(p->weight);
     strip s = whole_strip(p);
     const char *w = s.w;
-    s.streams = p->outs % OUTS == 0 && p->outs > OUTS;
+    int32_t parts = (p->rows + TILE_ROWS - 1) / TILE_ROWS;
+    s.streams = !p->prepared && p->outs % OUTS == 0 && p->outs > OUTS;
     for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
         s.w = w + (size_t)k * size;
         s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
         s.add = k > 0;
-        for (int32_t row = 0; row < p->rows; row += TILE_ROWS) {
+        for (int32_t part = 0; part < parts; part++) {
+            int32_t row = p->rows * part / parts, end = p->rows * (part + 1) / parts;
             s.x = p->x + row * p->x_stride + k;
             s.y = p->y + row * p->y_stride;
-            function(tl_min(TILE_ROWS, p->rows - row), &s);
+            function(end - row, &s);
         }
     }
+}
+
+/* Whole vectors of rows; what is left over in the dot form, unless it nearly fills another. */
+static void run_many(const tl_product *p) {
+    tl_product part = *p;
+    int32_t rest = p->rows % VL;
+    if (rest > VL * 5 / 8) rest = 0;
+    part.rows = p->rows - rest;
+    if (part.rows > 0) TL_NAME(tl_many_run)(&part);
+    if (rest == 0) return;
+    part.x += part.rows * p->x_stride;
+    part.y += part.rows * p->y_stride;
+    part.rows = rest;
+    run_few(&part);
 }
 
 /* Chosen outputs, one by one. */
@@ -217,7 +233,7 @@ static void run(const tl_product *p) {
     if (p->columns)
         run_columns(p);
     else if (p->prepared)
-        TL_NAME(tl_many_run)(p);
+        run_many(p);
     else
         run_few(p);
 }

@@ -59,8 +59,9 @@ void TL_NAME(tl_many_prepare)(const float *x, int64_t x_stride, int32_t rows, in
 
 /* A tile: LANE_OUTS outputs × G groups of rows over a block of columns. */
 typedef struct tile_part {
-    const float *x; /* the first group's block */
-    size_t group;   /* floats from group to group */
+    const float *x;    /* the first group's block */
+    size_t group;      /* floats from group to group */
+    const float *next; /* a group's block that will be wanted in the cache */
     const float *w[LANE_OUTS];
     int32_t count;
     bool add;
@@ -77,7 +78,7 @@ INLINE void tile(const int G, const tile_part *p) {
     size_t turn = turn_size(p->count), group = p->group;
     for (int i = 0; i < VL; i++) {
         int lane = v_turn(i);
-        const float *x = p->x + (size_t)i * turn;
+        const float *x = p->x + (size_t)i * turn, *next = p->next + (size_t)i * turn;
         bool shorter = tail && lane >= tail;
         const float *w[LANE_OUTS];
         vf acc[LANE_OUTS][LANE_GROUPS];
@@ -90,6 +91,7 @@ INLINE void tile(const int G, const tile_part *p) {
         int32_t end = (steps - shorter) * VL;
         for (int32_t k = 0; k < end; k += VL) {
             vf value[LANE_GROUPS];
+            __builtin_prefetch(next + k, 0, 2);
             UNROLL for (int g = 0; g < G; g++) {
                 value[g] = v_load(x + (size_t)g * group + k);
                 __builtin_prefetch(x + (size_t)g * group + k + X_AHEAD, 0, 3);
@@ -198,6 +200,10 @@ void TL_NAME(tl_many_run)(const tl_product *p) {
             for (int32_t set = 0; set < sets; set++) {
                 int32_t first = groups * set / sets, end = groups * (set + 1) / sets;
                 part.x = x + (size_t)first * part.group;
+                part.next = part.x;
+                int32_t wanted = first + (out - p->outs) / LANE_OUTS + LANE_GROUPS;
+                if (k + TL_DOT_BLOCK < in && wanted >= first && wanted < end)
+                    part.next = x + block_size(TL_DOT_BLOCK) + (size_t)wanted * part.group;
                 part.totals = (float *)p->scratch + out * part.totals_stride + first * VL;
                 part.ahead_lines = part.ahead < ahead_end ? lines : 0;
                 run_tile(end - first, &part);
