@@ -191,8 +191,8 @@ static int32_t choose_outs(const tl_compute *compute, const tl_linear *op, int64
                            int32_t row_chunks) {
     bool long_chunks = op->rows >= FEW_ROWS && tl_dtype_get(op->weight->dtype)->block == 1;
     int64_t wanted = (int64_t)compute->threads * (long_chunks ? 12 : 6);
-    int32_t step = TL_CHUNK_OUTS;
-    while (step > TL_PANEL && outs / step * row_chunks < wanted)
+    int32_t step = TL_CHUNK_OUTS, least = long_chunks ? 2 * TL_PANEL : TL_PANEL;
+    while (step > least && outs / step * row_chunks < wanted)
         step /= 2;
     return compute->threads == 1 ? TL_CHUNK_OUTS : step;
 }
