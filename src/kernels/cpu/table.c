@@ -5,7 +5,7 @@
 #if defined(__AMX_BF16__)
 #define FAST_BF16 TL_NAME(tl_path_amx)
 #define FAST_F16  TL_NAME(tl_path_amx)
-#elif defined(V_HAS_BF16)
+#elif defined(V_HAS_BF16) || defined(V_HAS_BFMMLA)
 #define FAST_BF16 TL_NAME(tl_path_bf16_fast)
 #define FAST_F16  TL_NAME(tl_path_bf16_fast)
 #else

@@ -1,10 +1,13 @@
-/* NEON of ARMv8.0; the dot product instructions where the compiler's flags have them. */
+/* NEON of ARMv8.0. What came later has files of its own: panel_neon.c and bf16_neon.c. */
 #ifndef TL_KERNELS_VECTOR_NEON_H
 #define TL_KERNELS_VECTOR_NEON_H
 
 #include <arm_neon.h>
 
 #define V_NEON 1
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define V_HAS_BFMMLA 1
+#endif
 
 enum { VL = 4, TILE_ROWS = 4, V_FMA_ROUNDS_ONCE = 1 };
 enum { LANE_OUTS = 8, LANE_GROUPS = 3 };
@@ -122,25 +125,6 @@ INLINE vi v_dot4(vi c, vi w, vi x) {
     return vaddq_s32(c, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
 #endif
 }
-
-#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-#define V_HAS_BF16 1
-typedef uint16x8_t vb;
-INLINE vb v_load_vb(const uint16_t *p) {
-    return vld1q_u16(p);
-}
-INLINE vb v_load_vb_n(const uint16_t *p, int n) {
-    uint16_t lanes[8] = {0};
-    memcpy(lanes, p, (size_t)n * sizeof *p);
-    return vld1q_u16(lanes);
-}
-INLINE vb v_narrow_vb(vf low, vf high) {
-    return vreinterpretq_u16_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low), high));
-}
-INLINE vf v_dot_bf16(vf c, vb a, vb b) {
-    return vbfdotq_f32(c, vreinterpretq_bf16_u16(a), vreinterpretq_bf16_u16(b));
-}
-#endif
 
 INLINE void v_transpose(vf v[4]) {
     vf t0 = vtrn1q_f32(v[0], v[1]), t1 = vtrn2q_f32(v[0], v[1]);
