@@ -44,7 +44,8 @@ def run(command, text=None, timeout=900):
     """Runs a program and returns its standard output."""
     command = [str(word) for word in command]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              check=False)
     except FileNotFoundError as error:
         raise Failure(f"{command[0]}: not found") from error
     except subprocess.TimeoutExpired as error:
@@ -58,7 +59,8 @@ def run(command, text=None, timeout=900):
 def measure_process(command, text="", timeout=900):
     """Runs a program; returns its wall seconds, its peak resident MB and its two outputs."""
     command = [str(word) for word in command]
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with (tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+", errors="replace") as out,
+          tempfile.TemporaryFile("w+", errors="replace") as err):
         given.write(text)
         given.seek(0)
         begin = time.perf_counter()

@@ -16,6 +16,7 @@ Goals are for all processors at once. --native-factor says how many times faster
 machine is than the distribution's build that is measured here; a goal against llama.cpp is multiplied by it.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -88,7 +89,8 @@ class Comparison:
             for dtype in types:
                 try:
                     compare(table, name, dtype)
-                except measure.Failure as failure:
+                except (measure.Failure, OSError, ValueError, KeyError) as failure:
+                    measure.note(f"{name} {dtype}: {failure!r}")
                     table.row(name, dtype, f"not measured: {failure}")
 
     def gguf(self, name, dtype):
@@ -161,12 +163,20 @@ class Comparison:
         return {(kind, tokens): tokens / worker.ask(op=kind, tokens=tokens, threads=threads)["seconds"]
                 for kind, tokens in tests}
 
-    def open_torch(self, model, dtype):
-        if not self.torch or not dtype:
-            return None
-        worker = measure.Worker([*self.prefix, "python3", measure.BENCH / "peer_torch.py", model, "--dtype", dtype])
-        self.run_torch(worker, [("prefill", 16), ("decode", 1)], self.most)  # warm-up
-        return worker
+    @contextlib.contextmanager
+    def torch_worker(self, model, dtype):
+        """PyTorch with the model loaded and warm; None where it is not there, or has no such type."""
+        torch_dtype = TYPES[dtype][1]
+        if not self.torch or not torch_dtype:
+            yield None
+            return
+        worker = measure.Worker([*self.prefix, "python3", measure.BENCH / "peer_torch.py", model, "--dtype",
+                                 torch_dtype])
+        try:
+            self.run_torch(worker, [("prefill", 16), ("decode", 1)], self.most)  # warm-up
+            yield worker
+        finally:
+            worker.close()
 
     def peer_titles(self):
         titles = []
@@ -199,28 +209,30 @@ class Comparison:
     def compare_speed(self, table, name, dtype):
         model = self.shapes.checkpoint(name, dtype)
         gguf = self.gguf(name, dtype)
-        worker = self.open_torch(model, TYPES[dtype][1])
-        peers = self.open_peers(gguf, dtype, worker)
-        for threads in self.threads:
-            tests = self.tests_for(threads)
-            ours = {test: [] for test in tests}
-            ratios = {(peer.title, test): measure.Ratios() for peer in peers for test in tests}
-            for _ in self.rounds(f"speed, {name} {dtype}, {threads} thread(s)"):
-                report, rates = self.run_ours(model, dtype, tests, threads)
-                for test in tests:
-                    ours[test].append(rates[test])
-                for peer in peers:
-                    for test, rate in peer.measure_rates(tests, threads).items():
-                        ratios[peer.title, test].add(rates[test], rate)
-            for test in tests:
-                self.show_test(table, (name, dtype, threads), test, report, statistics.median(ours[test]),
-                               len(ours[test]), ratios)
-        if worker:
-            worker.close()
+        with self.torch_worker(model, dtype) as worker:
+            peers = self.open_peers(gguf, dtype, worker)
+            for threads in self.threads:
+                self.compare_at(table, (name, dtype, threads), model, peers)
 
-    def show_test(self, table, cell, test, report, rate, rounds, ratios):
+    def compare_at(self, table, cell, model, peers):
         name, dtype, threads = cell
-        verdict, shown = goals.Verdict(), goals.Verdict()
+        tests = self.tests_for(threads)
+        ours = {test: [] for test in tests}
+        ratios = {(peer.title, test): measure.Ratios() for peer in peers for test in tests}
+        for _ in self.rounds(f"speed, {name} {dtype}, {threads} thread{'s' if threads > 1 else ''}"):
+            report, rates = self.run_ours(model, dtype, tests, threads)
+            for test in tests:
+                ours[test].append(rates[test])
+            for peer in peers:
+                for test, rate in peer.measure_rates(tests, threads).items():
+                    ratios[peer.title, test].add(rates[test], rate)
+        for test in tests:
+            self.show_test(table, cell, test, report, ours[test], ratios)
+
+    def show_test(self, table, cell, test, report, rates, ratios):
+        name, dtype, threads = cell
+        rate = statistics.median(rates)
+        verdict = goals.Verdict()
         prefill = test[0] == "prefill"
         cells = []
         for title in self.peer_titles():
@@ -232,8 +244,8 @@ class Comparison:
             verdict.at_least(ratio.median, (goals.PREFILL if prefill else goals.DECODE).get(dtype), f"× {title}",
                              self.factors[dtype] if native else 1.0)
         share = self.judge_share(verdict, report, test, rate, threads, dtype)
-        judged = verdict if threads == self.most else shown
-        table.row(name, dtype, threads, f"{test[0]} {test[1]}", measure.short(rate), share, *cells, rounds,
+        judged = verdict if threads == self.most else goals.Verdict()
+        table.row(name, dtype, threads, f"{test[0]} {test[1]}", measure.short(rate), share, *cells, len(rates),
                   *judged.cells())
 
     def show_speed(self):
@@ -332,7 +344,7 @@ class Comparison:
     def show_questions(self):
         print("## Zero-shot log-likelihood, questions per second\n")
         print("Without loading. tinyllm: `tinyllm run --protocol loglikelihood --batched`, tokenizing and storing"
-              " included; llama-perplexity --multiple-choice: from its first line of results to its last, tokenizing not"
+              " included; llama-perplexity --multiple-choice: from the begin of its scoring to its end, tokenizing not"
               " included; PyTorch: every choice a row, padded batches of eight.\n")
         for task in self.arguments.tasks.split(","):
             print(f"### {task}\n")
@@ -349,24 +361,22 @@ class Comparison:
         if not (model / "tokenizer.json").exists():
             raise measure.Failure("no tokenizer: give --tokenizers")
         gguf = self.gguf(name, dtype) if questions.fits_multiple_choice(asked) else None
-        worker = self.open_torch(model, TYPES[dtype][1])
-        pairs = questions.pairs(self.tinyllm, model, asked) if worker else None
         options = ["--threads", self.most] + (["--fast"] if dtype != "f32" else [])
         llama, torch, ours = measure.Ratios(), measure.Ratios(), []
-        for _ in self.rounds(f"questions, {task}, {name} {dtype}"):
-            rate, tokens = questions.our_rate(self.tinyllm, model, self.arguments.work, task, self.arguments.data_dir,
-                                              count, options)
-            ours.append(rate)
-            if gguf:
-                llama.add(rate, questions.llama_rate(self.prefix, gguf, self.most, path, count))
-            if worker:
-                theirs = worker.ask(op="pairs", pairs=pairs, batch=8, threads=self.most)
-                torch.add(rate, count / theirs["seconds"])
-        if worker and dtype == "f32":
-            questions.check_same_work(questions.our_loglikelihoods(self.tinyllm, model, asked, options),
-                                      theirs["loglikelihoods"])
-        if worker:
-            worker.close()
+        with self.torch_worker(model, dtype) as worker:
+            pairs = questions.pairs(self.tinyllm, model, asked) if worker else None
+            for _ in self.rounds(f"questions, {task}, {name} {dtype}"):
+                rate, tokens = questions.our_rate(self.tinyllm, model, self.arguments.work, task,
+                                                  self.arguments.data_dir, count, options)
+                ours.append(rate)
+                if gguf:
+                    llama.add(rate, questions.llama_rate(self.prefix, gguf, self.most, path, count))
+                if worker:
+                    theirs = worker.ask(op="pairs", pairs=pairs, batch=8, threads=self.most)
+                    torch.add(rate, count / theirs["seconds"])
+            if worker and dtype == "f32":
+                questions.check_same_work(questions.our_loglikelihoods(self.tinyllm, model, asked, options),
+                                          theirs["loglikelihoods"])
         verdict = goals.Verdict()
         if task == "arc_easy":
             verdict.at_least(llama.median if llama else None, goals.QUESTIONS.get(dtype), "× llama",
@@ -487,11 +497,11 @@ def main():
                 print("study: PyTorch is not there.\n")
             else:
                 show(comparison)
+                measure.note(f"{part} is done")
     except measure.Failure as failure:
         sys.exit(f"peers: {failure}")
     except KeyboardInterrupt:
         sys.exit(130)
-    measure.note("done")
 
 
 if __name__ == "__main__":
