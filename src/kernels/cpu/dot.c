@@ -10,6 +10,9 @@ enum {
     OUTS = 4,
     MOST_ROWS = 6,
     FEWEST_MANY = 16, /* from here on many.c is faster */
+    /* How far one row of x asks for weights of 16 bits beforehand: they arrive faster than the
+     * processor's own foresight starts again in each page. f32 keeps memory busy by itself. */
+    AHEAD_BYTES = 1024,
 };
 
 INLINE vf load_weight(tl_dtype dtype, const void *row, int32_t k) {
@@ -39,6 +42,10 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, 
     int32_t k = 0;
     for (; k + VL <= count; k += VL) {
         vf weight[OUTS];
+        if (R == 1 && dtype != TL_F32 && k % 32 == 0) {
+            UNROLL for (int o = 0; o < OUTS; o++)
+                __builtin_prefetch(rows[o] + (size_t)k * sizeof(uint16_t) + AHEAD_BYTES, 0, 3);
+        }
         UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight(dtype, rows[o], k);
         UNROLL for (int r = 0; r < R; r++) {
             vf value = v_load(x + r * x_stride + k);
@@ -79,7 +86,7 @@ typedef struct strip {
     size_t w_stride;
     int32_t outs, count;
     bool add;
-    bool streams; /* few rows, and the outputs a multiple of four */
+    bool streams; /* few rows, the outputs a multiple of four; `count` is all columns */
     float *y;
     int64_t y_stride;
 } strip;
@@ -87,11 +94,15 @@ typedef struct strip {
 /* Four streams of whole rows, a quarter of the outputs apart: neighbouring rows would share pages,
  * and the processor foresees one stream in a page. */
 INLINE void run_streams(tl_dtype dtype, const int R, const strip *s) {
+    size_t size = dtype == TL_F32 ? sizeof(float) : sizeof(uint16_t);
     int32_t quarter = s->outs / OUTS;
-    for (int32_t out = 0; out < quarter; out++)
-        tile(dtype, R, s->x, s->x_stride, s->w + (size_t)out * s->w_stride,
-             (size_t)quarter * s->w_stride, OUTS - 1, s->count, s->add, s->y + out, s->y_stride,
-             quarter);
+    for (int32_t out = 0; out < quarter; out++) {
+        const char *w = s->w + (size_t)out * s->w_stride;
+        for (int32_t k = 0; k < s->count; k += TL_DOT_BLOCK)
+            tile(dtype, R, s->x + k, s->x_stride, w + (size_t)k * size,
+                 (size_t)quarter * s->w_stride, OUTS - 1, tl_min(s->count - k, TL_DOT_BLOCK), k > 0,
+                 s->y + out, s->y_stride, quarter);
+    }
 }
 
 INLINE void run_strip(tl_dtype dtype, const int R, const strip *s) {
@@ -175,11 +186,12 @@ static void run_few(const tl_product *p) {
     size_t size = element_bytes(p->weight);
     strip s = whole_strip(p);
     const char *w = s.w;
-    int32_t parts = (p->rows + TILE_ROWS - 1) / TILE_ROWS;
+    int32_t in = p->weight->in, parts = (p->rows + TILE_ROWS - 1) / TILE_ROWS;
     s.streams = !p->prepared && p->outs % OUTS == 0 && p->outs > OUTS;
-    for (int32_t k = 0; k < p->weight->in; k += TL_DOT_BLOCK) {
+    int32_t step = s.streams ? in : TL_DOT_BLOCK;
+    for (int32_t k = 0; k < in; k += step) {
         s.w = w + (size_t)k * size;
-        s.count = tl_min(p->weight->in - k, TL_DOT_BLOCK);
+        s.count = tl_min(in - k, step);
         s.add = k > 0;
         for (int32_t part = 0; part < parts; part++) {
             int32_t row = p->rows * part / parts, end = p->rows * (part + 1) / parts;
