@@ -1,7 +1,6 @@
-/* Conversions of matrices, and ggml's quantisation rules in the packed layout of table.h. */
+/* Conversions of matrices. */
 #include "kernels/compute.h"
 
-#include <math.h>
 #include <string.h>
 
 size_t tl_matrix_bytes(tl_dtype dtype, int32_t out, int32_t in) {
@@ -44,80 +43,13 @@ static void convert_rows(const tl_compute *compute, const void *context, int32_t
         convert_row(compute, context, row);
 }
 
-/* An integer near x within [low, high]; low for NaN. */
-static int32_t clamped(float x, int32_t low, int32_t high) {
-    if (!(x > (float)low)) return low;
-    if (x > (float)high) return high;
-    return (int32_t)x;
-}
-
-static uint16_t quantise_q8(const float *x, int32_t values[TL_BLOCK]) {
-    float largest = 0;
-    bool finite = true;
-    for (int k = 0; k < TL_BLOCK; k++) {
-        largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-        finite &= isfinite(x[k]) != 0;
-    }
-    float scale = largest / 127.0f;
-    float inverse = scale != 0 ? 1.0f / scale : 0.0f;
-    for (int k = 0; k < TL_BLOCK; k++)
-        values[k] = clamped(roundf(x[k] * inverse), -127, 127);
-    return tl_f32_to_f16(finite ? scale : NAN);
-}
-
-static uint16_t quantise_q4(const float *x, int32_t values[TL_BLOCK]) {
-    float largest = 0, extreme = 0;
-    bool finite = true;
-    for (int k = 0; k < TL_BLOCK; k++) {
-        if (fabsf(x[k]) > largest) {
-            largest = fabsf(x[k]);
-            extreme = x[k];
-        }
-        finite &= isfinite(x[k]) != 0;
-    }
-    float scale = extreme / -8.0f;
-    float inverse = scale != 0 ? 1.0f / scale : 0.0f;
-    for (int k = 0; k < TL_BLOCK; k++)
-        values[k] = clamped(x[k] * inverse + 8.5f, 0, 15) - 8;
-    return tl_f32_to_f16(finite ? scale : NAN);
-}
-
-static void quantise_panel(const tl_compute *compute, const conversion *op, int32_t panel) {
-    const tl_matrix *source = op->source;
-    size_t block_bytes = tl_block_bytes(op->dtype);
-    int32_t blocks = source->in / TL_BLOCK;
-    unsigned char *data = op->data + (size_t)panel * tl_panel_bytes(op->dtype, source->in);
-    uint16_t *scales = (uint16_t *)data;
-    unsigned char *to = data + (size_t)blocks * TL_PANEL * sizeof *scales;
-    memset(data, 0, tl_panel_bytes(op->dtype, source->in));
-    size_t size = source->dtype == TL_F32 ? 4 : 2;
-    for (int32_t lane = 0; lane < TL_PANEL; lane++) {
-        int32_t out = panel * TL_PANEL + lane;
-        const unsigned char *row = out < source->out ? tl_matrix_row(source, out) : NULL;
-        for (int32_t b = 0; b < blocks; b++) {
-            float x[TL_BLOCK] = {0};
-            int32_t values[TL_BLOCK];
-            if (row)
-                compute->kernels->widen(row + (size_t)b * TL_BLOCK * size, source->dtype, TL_BLOCK,
-                                        x);
-            scales[b * TL_PANEL + lane] =
-                op->dtype == TL_Q8 ? quantise_q8(x, values) : quantise_q4(x, values);
-            for (int32_t k = 0; k < TL_BLOCK; k++) {
-                unsigned char *place =
-                    to + (size_t)b * block_bytes + tl_block_place(op->dtype, lane, k);
-                if (op->dtype == TL_Q8)
-                    *place = (unsigned char)(values[k] + 128);
-                else
-                    *place |= (unsigned char)((values[k] + 8) << (k < 16 ? 0 : 4));
-            }
-        }
-    }
-}
-
 static void quantise_panels(const tl_compute *compute, const void *context, int32_t first,
                             int32_t end) {
+    const conversion *op = context;
+    size_t bytes = tl_panel_bytes(op->dtype, op->source->in);
     for (int32_t panel = first; panel < end; panel++)
-        quantise_panel(compute, context, panel);
+        compute->kernels->pack_panel(op->source, panel, op->dtype,
+                                     op->data + (size_t)panel * bytes);
 }
 
 static bool is_row_major(tl_dtype dtype) {

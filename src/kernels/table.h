@@ -77,6 +77,8 @@ typedef struct tl_kernels {
     void (*attend)(const tl_attend *attend);
     void (*widen)(const void *source, tl_dtype dtype, size_t count, float *y);
     void (*narrow)(const float *x, size_t count, tl_dtype dtype, void *y); /* f16, bf16 */
+    /* Quantises 16 outputs of a row-major matrix to q8 or q4. */
+    void (*pack_panel)(const tl_matrix *source, int32_t panel, tl_dtype dtype, unsigned char *to);
 } tl_kernels;
 
 /* Rows of scores that an attention of `keys` keys holds at a time, and the memory it needs. */

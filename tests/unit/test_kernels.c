@@ -733,41 +733,68 @@ static void check_transposition(tl_compute *compute) {
     }
 }
 
-/* q8 and q4 hold what ggml's rules give, as read back by the embedding lookup. */
-static void check_quantisation(tl_compute *compute) {
-    enum { OUT = 19, IN = 128 };
-    float *values = random_values(OUT * IN);
-    for (int k = 0; k < 32; k++)
+/* Blocks that are hard to round: of zeros, of halves, with extremes of both signs, so small that
+ * the scale is no normal number, and not finite. */
+static void place_hard_blocks(float *values, int in) {
+    for (int k = 0; k < 32; k++) {
         values[k] = 0.0f;
+        values[3 * in + k] = (float)k - 15.5f;
+        values[4 * in + k] = k == 9 ? -127.0f : (float)(k - 16) + 0.5f;
+        values[5 * in + k] = k == 9 ? 8.0f : (float)(k % 8) - 3.5f;
+        values[6 * in + k] = (float)(k - 11) * 3e-41f;
+        values[7 * in + k] = (float)(k - 11) * 4e-45f;
+    }
     values[40] = -9.5f;
     values[72] = 9.5f;
-    tl_matrix source = {TL_F32, OUT, IN, IN, values, OUT * IN * 4};
+    values[8 * in + 5] = INFINITY;
+    values[9 * in + 37] = NAN;
+}
+
+/* q8 and q4 hold what ggml's rules give, as read back by the embedding lookup. */
+static void check_quantisation_of(tl_compute *compute, tl_dtype from) {
+    enum { OUT = 19, IN = 128 };
+    float *values = random_values(OUT * IN);
+    place_hard_blocks(values, IN);
+    tl_matrix wide_source = {TL_F32, OUT, IN, IN, values, OUT * IN * 4}, source;
+    void *stored_source = get(tl_matrix_bytes(from, OUT, IN));
+    tl_error error;
+    if (!tl_matrix_convert(compute, &wide_source, from, stored_source, &source, &error))
+        fail("%s convert: %s", isa, error.message);
+    tl_widen(stored_source, from, OUT * IN, values);
     for (int dtype = TL_Q8; dtype <= TL_Q4; dtype++) {
         tl_matrix packed;
-        tl_error error;
         void *data = get(tl_matrix_bytes((tl_dtype)dtype, OUT, IN));
         if (!tl_matrix_convert(compute, &source, (tl_dtype)dtype, data, &packed, &error))
             fail("%s convert: %s", isa, error.message);
         float *wide = widened(compute, &packed);
         for (int b = 0; b < OUT * IN; b += 32) {
             float extreme = 0;
-            for (int k = b; k < b + 32; k++)
+            bool finite = true;
+            for (int k = b; k < b + 32; k++) {
                 extreme = fabsf(values[k]) > fabsf(extreme) ? values[k] : extreme;
+                finite &= isfinite(values[k]) != 0;
+            }
             float scale = dtype == TL_Q8 ? fabsf(extreme) / 127.0f : extreme / -8.0f;
-            float stored = tl_f16_to_f32(tl_f32_to_f16(scale));
+            float stored = finite ? tl_f16_to_f32(tl_f32_to_f16(scale)) : NAN;
             float inverse = scale != 0 ? 1.0f / scale : 0.0f;
             for (int k = b; k < b + 32; k++) {
-                float q = dtype == TL_Q8 ? roundf(values[k] * inverse)
-                                         : fminf(15, floorf(values[k] * inverse + 8.5f)) - 8;
-                if (wide[k] != q * stored)
-                    fail("%s %s [%d] = %g of %g, expected %g", isa,
-                         tl_dtype_get((tl_dtype)dtype)->name, k, (double)wide[k], (double)values[k],
-                         (double)(q * stored));
+                float scaled = values[k] * inverse;
+                float q = dtype == TL_Q8 ? fmaxf(-127, fminf(127, roundf(scaled)))
+                                         : fmaxf(0, fminf(15, floorf(scaled + 8.5f))) - 8;
+                if (finite ? wide[k] != q * stored : !isnan(wide[k]))
+                    fail("%s %s of %s [%d] = %g of %g, expected %g", isa,
+                         tl_dtype_get((tl_dtype)dtype)->name, tl_dtype_get(from)->name, k,
+                         (double)wide[k], (double)values[k], (double)(q * stored));
             }
         }
         free(data), free(wide);
     }
-    free(values);
+    free(values), free(stored_source);
+}
+
+static void check_quantisation(tl_compute *compute) {
+    for (int from = TL_F32; from <= TL_BF16; from++)
+        check_quantisation_of(compute, (tl_dtype)from);
 }
 
 static void check_embed(tl_compute *compute) {

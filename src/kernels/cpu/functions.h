@@ -32,5 +32,7 @@ void TL_NAME(tl_softmax_part)(const float *x, int32_t n, float *largest, int32_t
 void TL_NAME(tl_attend_part)(const tl_attend *attend);
 void TL_NAME(tl_widen_run)(const void *source, tl_dtype dtype, size_t count, float *y);
 void TL_NAME(tl_narrow_run)(const float *x, size_t count, tl_dtype dtype, void *y);
+void TL_NAME(tl_pack_panel)(const tl_matrix *source, int32_t panel, tl_dtype dtype,
+                            unsigned char *to);
 
 #endif
