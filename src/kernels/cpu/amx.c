@@ -140,9 +140,7 @@ static void run(const tl_product *p) {
     size_t group = (size_t)count * TILE;
     const uint16_t *x = (const uint16_t *)p->prepared + (size_t)(p->first_row / SIDE) * group;
     _Alignas(64) float sums[4 * SIDE * SIDE];
-    /* tiles of rows that cross cache lines cost more than a copy, where it serves many rows */
-    bool crossing = (uintptr_t)p->weight->data % 64 != 0 && p->rows > 2 * OUTS;
-    bool staged = p->columns || p->weight->dtype == TL_F16 || in % STEP != 0 || crossing;
+    bool staged = p->columns || p->weight->dtype == TL_F16 || in % STEP != 0;
     _tile_loadconfig(&whole_tiles);
     for (int32_t out = 0; out < p->outs; out += OUTS) {
         const uint16_t *w = p->scratch;
