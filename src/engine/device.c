@@ -193,9 +193,11 @@ bool tl_pass_begin_on_device(tl_engine *e) {
     size_t rows = (size_t)pass->launched, last = (size_t)pass->last_launched;
     size_t most = (size_t)capacity;
     tl_backend_pass sent = {
-        .shape = (uint64_t)pass->launched << 32 | (uint64_t)pass->last_launched << 4 |
-                 (uint64_t)(pass->encoder | pass->one_layer << 1 | pass->narrow << 2 |
-                            (pass->n_wanted > 0) << 3),
+        .shape = {pass->launched, pass->last_launched,
+                  pass->encoder | pass->one_layer << 1 | pass->narrow << 2 |
+                      (pass->n_wanted > 0) << 3,
+                  e->row_capacity, e->store.slots, e->cross.slots, e->relative_length,
+                  e->rotary_positions},
         .heads = s->heads,
         .kv_heads = s->kv_heads,
         .head_dim = s->head_dim,

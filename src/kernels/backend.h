@@ -29,11 +29,11 @@ typedef struct tl_staged_spans {
     bool causal;
 } tl_staged_spans;
 
-enum { TL_PASS_INDICES = 8, TL_PASS_SPANS = 4 };
+enum { TL_PASS_INDICES = 8, TL_PASS_SPANS = 4, TL_PASS_SHAPE = 8 };
 
 /* A pass: the indices its operations read, and what decides which operations there are. */
 typedef struct tl_backend_pass {
-    uint64_t shape; /* passes of the same shape consist of the same operations */
+    int64_t shape[TL_PASS_SHAPE]; /* passes of the same consist of the same operations */
     int32_t heads, kv_heads, head_dim;
     tl_staged indices[TL_PASS_INDICES]; /* unused ones: data NULL */
     tl_staged keys;                     /* what the spans' slots point into */
