@@ -246,7 +246,8 @@ static void compare_run(const reference_run *run, bool batched) {
     assert_ok(model, error);
     tl_tokenizer *tokenizer = tl_tokenizer_open(directory, &error);
     assert_ok(tokenizer, error);
-    tl_engine *engine = tl_engine_new(model, &(tl_engine_options){.threads = 2}, &error);
+    tl_engine *engine =
+        tl_engine_new(model, &(tl_engine_options){.threads = 2, .device = test_device()}, &error);
     assert_ok(engine, error);
     assert_true(
         find_file(test_shared_path("golden/lmeval/runs/%s/models__*/results_*.json", run->folder),

@@ -32,6 +32,11 @@ bool test_brief(void) {
     return getenv("TINYLLM_TEST_BRIEF") != NULL;
 }
 
+const char *test_device(void) {
+    const char *device = getenv("TINYLLM_TEST_DEVICE");
+    return device && *device ? device : "cpu";
+}
+
 static const char *path_in(const char *directory, const char *format, va_list arguments) {
     static char paths[PATHS][PATH_SIZE];
     static int next;

@@ -22,6 +22,9 @@ const char *test_shared_path(const char *format, ...) TL_PRINTF(1, 2);
  * over fewer cases of the same kinds. */
 bool test_brief(void);
 
+/* What engines of the conformance tests compute on: $TINYLLM_TEST_DEVICE, else "cpu". */
+const char *test_device(void);
+
 /* A fresh scratch directory, removed at exit. Lives until exit. */
 const char *test_scratch(void);
 
