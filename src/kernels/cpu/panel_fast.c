@@ -10,11 +10,20 @@ enum {
     MANY_ROWS = VL == 16 ? (SIDE == 12 ? 12 : 8) : 4, /* rows whose sums stay in registers */
     UNPACKED = TL_BLOCK * TL_PANEL,                   /* bytes of a block that was unpacked */
     WORTH = 2 * MANY_ROWS,                            /* rows that pay for unpacking */
-    SPAN = 32, /* blocks of a panel that stay in the L1 cache for all rows */
+#if defined(V_BY_WORDS)
+    SPAN = 16, /* blocks of a panel that stay in the L1 cache for all rows */
+    SPAN_BYTES = SPAN * 2 * UNPACKED,
+#else
+    SPAN = 32,
+    SPAN_BYTES = SPAN * UNPACKED,
+#endif
 };
 
 #if defined(__AMX_INT8__)
 #include "kernels/cpu/panel_tiles.h"
+#endif
+#if defined(V_BY_WORDS)
+#include "kernels/cpu/panel_words.h"
 #endif
 
 /* TL_U8 stands for a block that was unpacked. */
@@ -193,8 +202,33 @@ INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const span *s,
     return row;
 }
 
+#if defined(V_BY_WORDS)
+INLINE void run_words(tl_dtype dtype, const tl_product *p, const span *s, unsigned char *unpacked,
+                      ahead *next) {
+    int64_t stride = p->y_stride;
+    unpack_halves(dtype, &s->from, s->count, unpacked);
+    for (int32_t row = 0; row < p->rows; row += SIDE) {
+        int32_t rows = tl_min(SIDE, p->rows - row), r = 0;
+        const quantised *x = group_of(p, row) + s->first;
+        float *y = p->y + row * stride + s->out;
+        for (; r + WORD_ROWS <= rows; r += WORD_ROWS, y += WORD_ROWS * stride)
+            word_rows(dtype, WORD_ROWS, s->from.scales, unpacked, s->count, x, r, next,
+                      s->first > 0, y, stride);
+        for (; r < rows; r++, y += stride)
+            word_rows(dtype, 1, s->from.scales, unpacked, s->count, x, r, next, s->first > 0, y,
+                      stride);
+    }
+}
+#endif
+
 INLINE void run_span(tl_dtype dtype, const tl_product *p, span *s, unsigned char *unpacked,
                      ahead *next) {
+#if defined(V_BY_WORDS)
+    if (p->rows >= WORTH) {
+        run_words(dtype, p, s, unpacked, next);
+        return;
+    }
+#endif
     int32_t row = run_tiles(dtype, p, s, unpacked, next);
     if (p->rows - row >= WORTH && dtype == TL_Q4) {
         unpack(dtype, false, &s->from, s->count, unpacked);
@@ -208,7 +242,7 @@ INLINE void run_span(tl_dtype dtype, const tl_product *p, span *s, unsigned char
 
 /* A gathered panel, and an unpacked span. */
 static size_t scratch_bytes(int32_t in) {
-    return tl_align(tl_panel_bytes(TL_Q8, in)) + SPAN * UNPACKED;
+    return tl_align(tl_panel_bytes(TL_Q8, in)) + SPAN_BYTES;
 }
 
 INLINE void run(tl_dtype dtype, const tl_product *p) {

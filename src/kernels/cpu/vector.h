@@ -21,6 +21,9 @@
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
+ *   v_mul_bytes(w, x)                        16-bit lanes: sums of 2 products of bytes, saturated
+ *   v_add_words, v_add_pairs(a, factor)      of 16-bit lanes; two by two, times factor → vi. These
+ *                                            three only where V_BY_WORDS: v_dot4 is slow there
  *   vb, v_load_vb, v_load_vb_n, v_narrow_vb, v_dot_bf16(c, a, b)
  *                                            2 VL bf16; per 32-bit lane c + Σ of 2 products; only
  *                                            where V_HAS_BF16

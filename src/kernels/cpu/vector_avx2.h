@@ -119,6 +119,19 @@ INLINE int32_t v_sum_int(vi a) {
     return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
 
+#if !defined(__AVXVNNI__)
+#define V_BY_WORDS 1
+INLINE vi v_mul_bytes(vi w, vi x) {
+    return (vi)_mm256_maddubs_epi16((__m256i)w, (__m256i)x);
+}
+INLINE vi v_add_words(vi a, vi b) {
+    return (vi)_mm256_add_epi16((__m256i)a, (__m256i)b);
+}
+INLINE vi v_add_pairs(vi a, int16_t factor) {
+    return (vi)_mm256_madd_epi16((__m256i)a, _mm256_set1_epi16(factor));
+}
+#endif
+
 INLINE vi v_dot4(vi c, vi w, vi x) {
 #if defined(__AVXVNNI__)
     return (vi)_mm256_dpbusd_avx_epi32((__m256i)c, (__m256i)w, (__m256i)x);

@@ -109,6 +109,19 @@ INLINE int32_t v_sum_int(vi a) {
     return _mm512_reduce_add_epi32((__m512i)a);
 }
 
+#if !defined(__AVX512VNNI__)
+#define V_BY_WORDS 1
+INLINE vi v_mul_bytes(vi w, vi x) {
+    return (vi)_mm512_maddubs_epi16((__m512i)w, (__m512i)x);
+}
+INLINE vi v_add_words(vi a, vi b) {
+    return (vi)_mm512_add_epi16((__m512i)a, (__m512i)b);
+}
+INLINE vi v_add_pairs(vi a, int16_t factor) {
+    return (vi)_mm512_madd_epi16((__m512i)a, _mm512_set1_epi16(factor));
+}
+#endif
+
 INLINE vi v_dot4(vi c, vi w, vi x) {
 #if defined(__AVX512VNNI__)
     return (vi)_mm512_dpbusd_epi32((__m512i)c, (__m512i)w, (__m512i)x);
