@@ -39,7 +39,7 @@ def our_rate(tinyllm, model, work, task, data_dir, count, options):
     arguments = ["-t", task, "--data", rows_of(data_dir, task), "--protocol", "loglikelihood", "--batched",
                  "--limit", count, *options]
     cells = [run_cell(tinyllm, model, work, arguments) for _ in range(REPETITIONS)]
-    return statistics.median(cell["examples_per_s"] for cell in cells), cells[0]["tokens_computed"] / count
+    return count / statistics.median(cell["evaluation_s"] for cell in cells), cells[0]["tokens_computed"] / count
 
 
 def our_loglikelihoods(tinyllm, model, questions, options):

@@ -37,6 +37,8 @@ const tl_measure_definition tl_measure_definitions[] = {
     {"examples_per_s", "1/s", "examples of the last sitting / its wall time, storing included"},
     {"load_s", "s", "from the start of the process to a model ready to run"},
     {"warm_up_s", "s", "passes before the first that is measured"},
+    {"evaluation_s", "s",
+     "asking the examples of the last sitting and storing them, by the worker's clock"},
     {"threads", "", "threads that computed; the note names the instruction set"},
     /* memory */
     {"parameters", "", "parameters, tied ones once"},

@@ -25,7 +25,7 @@ typedef struct worker {
     tl_engine *engine;
     tl_evaluation *evaluation;
     tl_memory_account *account;
-    double load_seconds, warm_seconds;
+    double load_seconds, warm_seconds, evaluation_seconds;
     bool stopped; /* the parent said so */
 } worker;
 
@@ -249,7 +249,10 @@ static bool stream_example(void *context, const tl_example *example) {
 
 static bool evaluate(worker *w, tl_error *error) {
     streaming s = {.worker = w, .error = error};
-    return tl_evaluation_run(w->evaluation, stream_example, &s, error) && !s.failed;
+    double begun = tl_clock_monotonic();
+    bool good = tl_evaluation_run(w->evaluation, stream_example, &s, error) && !s.failed;
+    w->evaluation_seconds = tl_clock_monotonic() - begun;
+    return good;
 }
 
 static bool report_measures(worker *w, tl_error *error) {
@@ -258,6 +261,7 @@ static bool report_measures(worker *w, tl_error *error) {
     tl_buffer_clear(out);
     tl_buffer_append_byte(out, '[');
     tl_measure_append(out, "warm_up_s", w->warm_seconds, "s", NULL);
+    tl_measure_append(out, "evaluation_s", w->evaluation_seconds, "s", NULL);
     tl_account_append(w->account, out);
     tl_buffer_append_byte(out, ']');
     if (out->failed) return tl_fail_memory(error, out->length, "a message");
