@@ -52,9 +52,9 @@ static void prepare(const float *x, int64_t x_stride, int32_t rows, int32_t in, 
         const float *from = x + row * x_stride;
         uint16_t *to = (uint16_t *)group + row * 4;
         for (int32_t k = 0; k < in; k += STEP, to += SIDE * STEP) {
-            vb both[2];
-            interleave(load_x(from + k, in - k),
-                       row + 1 < rows ? load_x(from + x_stride + k, in - k) : none, both);
+            vb second = none, both[2];
+            if (row + 1 < rows) second = load_x(from + x_stride + k, in - k);
+            interleave(load_x(from + k, in - k), second, both);
             memcpy(to, &both[0], sizeof *both);
             memcpy(to + SIDE * 4, &both[1], sizeof *both);
         }

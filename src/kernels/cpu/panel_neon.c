@@ -218,6 +218,14 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const 
 #elif defined(__ARM_FEATURE_DOTPROD)
 enum { MANY = 4 };
 
+/* Lanes must be literals. */
+#define ADD_GROUP(dot, w, v, half, group)                                                          \
+    do {                                                                                           \
+        int8x16_t weight = vld1q_s8((w) + 16 * (group));                                           \
+        UNROLL for (int r = 0; r < MANY; r++)(dot)[r] =                                            \
+            vdotq_laneq_s32((dot)[r], weight, (v)[r][half], group);                                \
+    } while (0)
+
 /* Four rows against an unpacked panel: sums[4][16]. */
 INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const quantised *x,
                       int32_t row, float *sums) {
@@ -228,20 +236,18 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const 
         const int8_t *values = x->values + place(row, 0);
         int8x16_t v[MANY][2];
         UNROLL for (int i = 0; i < 2 * MANY; i++) v[i / 2][i % 2] = vld1q_s8(values + 16 * i);
-        vf x_scales = v_load(x->scales + row);
         UNROLL for (int part = 0; part < PARTS; part++, w += PART_BYTES) {
             vi dot[MANY];
             UNROLL for (int r = 0; r < MANY; r++) dot[r] = v_set_int(0);
             UNROLL for (int half = 0; half < 2; half++) {
-                UNROLL for (int g = 0; g < 4; g++) {
-                    int8x16_t weight = vld1q_s8(w + 64 * half + 16 * g);
-                    UNROLL for (int r = 0; r < MANY; r++) dot[r] =
-                        vdotq_laneq_s32(dot[r], weight, v[r][half], g);
-                }
+                ADD_GROUP(dot, w + 64 * half, v, half, 0);
+                ADD_GROUP(dot, w + 64 * half, v, half, 1);
+                ADD_GROUP(dot, w + 64 * half, v, half, 2);
+                ADD_GROUP(dot, w + 64 * half, v, half, 3);
             }
             vf scale = v_load_f16(scales + part * VL);
             UNROLL for (int r = 0; r < MANY; r++) acc[r][part] =
-                vfmaq_laneq_f32(acc[r][part], v_from_int(dot[r]) * scale, x_scales, r);
+                vfmaq_n_f32(acc[r][part], v_from_int(dot[r]) * scale, x->scales[row + r]);
             KEEP_ORDER();
         }
     }
