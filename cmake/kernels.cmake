@@ -44,6 +44,11 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   tinyllm_kernels(avx2_vnni "avx2+vnni" "TL_CPU_AVX2|TL_CPU_AVX_VNNI" 0 ${avx2} -mavxvnni)
   tinyllm_kernels(avx2 "avx2" "TL_CPU_AVX2" 0 ${avx2})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  # GCC would load all of a tile's operands before it gives out registers, and then lack some.
+  if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+    set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/../src/kernels/cpu/many.c
+      PROPERTIES COMPILE_OPTIONS -fno-schedule-insns)
+  endif()
   set(i8mm TL_CPU_NEON|TL_CPU_DOTPROD|TL_CPU_I8MM)
   tinyllm_kernels(neon_bf16 "neon+bf16" "${i8mm}|TL_CPU_BF16" 0 -march=armv8.2-a+dotprod+fp16+i8mm+bf16)
   tinyllm_kernels(neon_i8mm "neon+i8mm" "${i8mm}" 0 -march=armv8.2-a+dotprod+fp16+i8mm)

@@ -39,8 +39,8 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, 
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_zero();
     }
-    int32_t k = 0;
-    for (; k + VL <= count; k += VL) {
+    int32_t whole = count - count % VL, k = 0;
+    for (; k < whole; k += VL) {
         vf weight[OUTS];
         if (R == 1 && dtype != TL_F32 && k % 32 == 0) {
             UNROLL for (int o = 0; o < OUTS; o++)

@@ -9,6 +9,7 @@
 enum {
     MOST_LEVELS = 4,   /* of the tree */
     X_AHEAD = 16 * VL, /* x comes from the L2 cache: so far ahead it is asked for */
+    FETCHES = VL > 4,  /* four lanes would ask for each cache line four times */
 };
 
 static int32_t steps_of(int32_t columns) {
@@ -91,10 +92,10 @@ INLINE void tile(const int G, const tile_part *p) {
         int32_t end = (steps - shorter) * VL;
         for (int32_t k = 0; k < end; k += VL) {
             vf value[LANE_GROUPS];
-            __builtin_prefetch(next + k, 0, 2);
+            if (FETCHES) __builtin_prefetch(next + k, 0, 2);
             UNROLL for (int g = 0; g < G; g++) {
                 value[g] = v_load(x + (size_t)g * group + k);
-                __builtin_prefetch(x + (size_t)g * group + k + X_AHEAD, 0, 3);
+                if (FETCHES) __builtin_prefetch(x + (size_t)g * group + k + X_AHEAD, 0, 3);
             }
             UNROLL for (int o = 0; o < LANE_OUTS; o++) {
                 vf weight = v_set(w[o][k]);
