@@ -189,7 +189,7 @@ bool tl_pass_begin_on_device(tl_engine *e) {
     tl_pass *pass = &e->pass;
     pad_pass(e, pass);
     bool crossed = s->encoder && !pass->encoder;
-    int32_t capacity = e->table->round_rows(e->backend, pass->capacity);
+    int32_t capacity = tl_pass_most_rows(e);
     size_t rows = (size_t)pass->launched, last = (size_t)pass->last_launched;
     size_t most = (size_t)capacity;
     tl_backend_pass sent = {

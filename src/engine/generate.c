@@ -116,7 +116,7 @@ static bool generate(sequence *q, tl_ids *out, tl_error *error) {
 static bool run_encoder(sequence *q, const int32_t *tokens, int32_t count, tl_error *error) {
     tl_engine *e = q->engine;
     const tl_model_spec *spec = &e->model->spec;
-    if (!tl_store_reserve(&e->cross, spec->decoder_layers, e->pass.capacity,
+    if (!tl_store_reserve(&e->cross, spec->decoder_layers, tl_pass_most_rows(e),
                           (int64_t)spec->kv_heads * spec->head_dim, error))
         return false;
     tl_pass_begin(e, true);

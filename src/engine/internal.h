@@ -102,6 +102,9 @@ bool tl_forward_reserve(tl_engine *engine, int32_t rows, int32_t length, tl_erro
 /* Bytes of activations that one row of a pass takes. */
 size_t tl_pass_row_bytes(const tl_model_spec *spec);
 
+/* Rows that the largest pass is launched with: a device adds some, and an encoder's are stored. */
+int32_t tl_pass_most_rows(const tl_engine *engine);
+
 /* Begins an empty pass. */
 void tl_pass_begin(tl_engine *engine, bool encoder);
 

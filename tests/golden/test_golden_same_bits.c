@@ -32,6 +32,11 @@ static void test_model(void **state) {
     }
 }
 
-int main(void) {
+/* All models, or the one that is named. */
+int main(int argc, char **argv) {
+    if (argc > 1) {
+        struct CMUnitTest one = {argv[1], test_model, NULL, NULL, argv[1]};
+        return test_shared() ? _cmocka_run_group_tests("same bits", &one, 1, NULL, NULL) : 77;
+    }
     return test_each_golden_model("same bits", test_model, test_brief() ? 4 : 0);
 }
