@@ -73,13 +73,14 @@ typedef struct ahead {
 } ahead;
 
 INLINE ahead spread_ahead(const tl_product *p, size_t steps) {
-    return (ahead){p->ahead, p->ahead + p->ahead_bytes, p->ahead_bytes / (steps + 1) + 1};
+    const char *end = p->ahead_bytes ? p->ahead + p->ahead_bytes : p->ahead;
+    return (ahead){p->ahead, end, p->ahead_bytes / (steps + 1) + 1};
 }
 
 INLINE void fetch(ahead *next) {
-    for (const char *stop = next->at + next->step; next->at < stop; next->at += 64) {
-        if (next->at >= next->end) return;
+    for (size_t done = 0; done < next->step && next->at < next->end; done += 64) {
         __builtin_prefetch(next->at, 0, 2);
+        next->at += 64;
     }
 }
 

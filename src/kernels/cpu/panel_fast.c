@@ -169,8 +169,8 @@ INLINE int32_t single_panels(tl_dtype dtype, const int P, const tl_product *p, i
         panel panels[STREAMS];
         for (int i = 0; i < P; i++)
             panels[i] = find_panel(p, out + i * TL_PANEL, NULL);
-        bool last = out + 2 * P * TL_PANEL > p->outs;
-        streams ahead_of = {last ? p->ahead : (const char *)panels[P - 1].scales + bytes, bytes};
+        streams ahead_of = {(const char *)panels[P - 1].scales + bytes, bytes};
+        if (out + 2 * P * TL_PANEL > p->outs) ahead_of.next = p->ahead_bytes ? p->ahead : NULL;
         single(dtype, P, panels, p->weight->in / TL_BLOCK, group_of(p, 0), p->first_row % SIDE,
                ahead_of, p->y + out);
     }
