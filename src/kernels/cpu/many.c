@@ -9,7 +9,7 @@
 enum {
     MOST_LEVELS = 4,   /* of the tree */
     X_AHEAD = 16 * VL, /* x comes from the L2 cache: so far ahead it is asked for */
-    FETCHES = VL > 4,  /* four lanes would ask for each cache line four times */
+    FETCHES = VL > 8,  /* shorter vectors would ask for each cache line several times */
 };
 
 static int32_t steps_of(int32_t columns) {
