@@ -59,11 +59,12 @@ INLINE vi load_group(tl_dtype dtype, const unsigned char *block, int g, int part
 
 /* The same as signed bytes. */
 INLINE vi load_signed(tl_dtype dtype, const unsigned char *block, int g, int part) {
+    typedef uint32_t vu __attribute__((vector_size(sizeof(vi))));
     const vi top = v_set_int((int32_t)0x80808080);
     vi weight = load_group(dtype, block, g, part);
     if (dtype == TL_Q8) return weight ^ top;
     /* minus 8 in each byte; the top bit, set meanwhile, lends to no neighbour */
-    return ((weight | top) - v_set_int(0x08080808)) ^ top;
+    return (vi)((vu)(weight | top) - (vu)v_set_int(0x08080808)) ^ top;
 }
 
 /* Weights fetched into the cache meanwhile, a little in each step. */

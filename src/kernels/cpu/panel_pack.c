@@ -88,8 +88,9 @@ INLINE vi round_away(vf x) {
     return v_to_int(whole + (vf)(up & (vi)(half + half)));
 }
 
-/* The largest integer not above x; |x| < 2^22. */
-INLINE vi floor_int(vf x) {
+/* The largest integer not above x, within 0 … 15. */
+INLINE vi floor_nibble(vf x) {
+    x = v_max(v_min(x, v_set(15.0f)), v_zero());
     vi near = v_to_int(x);
     return near + (v_from_int(near) > x);
 }
@@ -127,9 +128,9 @@ INLINE void pack_block(tl_dtype dtype, const vf x[TL_BLOCK], int32_t first, uint
                 bytes |= ((round_away(scaled) + v_set_int(128)) & v_set_int(0xff)) << (8 * i);
             } else {
                 vf upper = x[g * 4 + i + TL_BLOCK / 2] * inverse;
-                const vf middle = v_set(8.5f), most = v_set(15.0f);
-                bytes |= floor_int(v_min(most, scaled + middle)) << (8 * i);
-                bytes |= floor_int(v_min(most, upper + middle)) << (8 * i + 4);
+                const vf middle = v_set(8.5f);
+                bytes |= floor_nibble(scaled + middle) << (8 * i);
+                bytes |= floor_nibble(upper + middle) << (8 * i + 4);
             }
         }
         memcpy(block + tl_block_place(dtype, first, 4 * g), &bytes, sizeof bytes);
