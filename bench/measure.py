@@ -213,7 +213,8 @@ class Shapes:
         return directory
 
     def gguf(self, name, kind, prefix):
-        """kind: f32, f16, bf16, q8_0, q4_0. Quantised ones are made from bf16 by llama-quantize."""
+        """kind: f32, f16, bf16, q8_0, q4_0. Quantised ones are made from bf16 as llama-quantize does unasked: a tied
+        embedding stays q8_0 in a q4_0 file, as it does in ours."""
         path = self.work / f"{name}-{kind}.gguf"
         if path.exists():
             return path
@@ -223,7 +224,7 @@ class Shapes:
             run([*prefix, "python3", BENCH / "to_gguf.py", self.checkpoint(name, kind), part])
         else:
             source = self.gguf(name, "bf16", prefix)
-            run([*prefix, "llama-quantize", "--pure", source, part, kind.upper()])
+            run([*prefix, "llama-quantize", source, part, kind.upper()])
         part.rename(path)
         return path
 
