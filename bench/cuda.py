@@ -120,7 +120,7 @@ def main():
     parser.add_argument("--tokenizers", type=pathlib.Path, help="folder of genuine tokenizers, named ORG--NAME")
     parser.add_argument("--data", required=True, type=pathlib.Path, help="ARC-Easy rows as JSONL, in the hub's schema")
     parser.add_argument("--shapes", default="SmolLM-135M,Qwen2.5-0.5B")
-    parser.add_argument("--peer-prefix", default="", help='how PyTorch is reached: "chroot /opt/reference"')
+    parser.add_argument("--peer-prefix", default="", help='how PyTorch is reached: "chroot DIR"')
     parser.add_argument("--questions", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dry-run", action="store_true", help="everything on the CPU")

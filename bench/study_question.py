@@ -102,7 +102,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path, help="ARC-Easy rows as JSONL, in the hub's schema")
     parser.add_argument("--model", type=pathlib.Path, action="append", help="a checkpoint, instead of shapes")
     parser.add_argument("--shapes", default="SmolLM-135M,pythia-160m,Qwen2.5-0.5B")
-    parser.add_argument("--peer-prefix", default="", help='how PyTorch is reached: "chroot /opt/reference"')
+    parser.add_argument("--peer-prefix", default="", help='how PyTorch is reached: "chroot DIR"')
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}")
     parser.add_argument("--questions", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
