@@ -131,6 +131,7 @@ static void test_documents_are_pythons(void **state) {
                     "{\"a\": 1, \"b\": [], \"c\": [1.0, 0, 100000.0, true, null], \"d\": {\"e\": "
                     "{}}, \"f\": \"é\\t/\\u0001😀\"}");
     assert_document("[1e5000, -2e999]", 0, "[1e5000, -2e999]"); /* no double holds them */
+    assert_document("\xef\xbb\xbf{\"a\":1}", 0, "{\"a\": 1}");
     assert_document("{\"a\": {\"b\": [1, {\"c\": []}]}, \"d\": {}}", 2,
                     "{\n  \"a\": {\n    \"b\": [\n      1,\n      {\n        \"c\": []\n      }\n"
                     "    ]\n  },\n  \"d\": {}\n}");
