@@ -31,17 +31,6 @@ typedef struct subject {
 
 /* ---- reading what is expected ---------------------------------------------------------------- */
 
-static tl_ids ids_of(const cJSON *object, const char *field) {
-    tl_ids ids = {0};
-    tl_error error = {0};
-    const cJSON *item;
-    cJSON_ArrayForEach(item, cJSON_GetObjectItem(object, field)) {
-        int32_t id = item->valueint;
-        assert_ok(tl_ids_append(&ids, &id, 1, &error), error);
-    }
-    return ids;
-}
-
 static const float *tensor_of(const subject *s, const cJSON *object, const char *field,
                               int64_t rows) {
     const cJSON *name = cJSON_GetObjectItem(object, field);
@@ -105,7 +94,7 @@ static void compare_logits(subject *s, const char *what, const float *found, con
 static void check_case(subject *s, const cJSON *item, int index) {
     int32_t vocab = s->model->spec.vocab;
     bool seq2seq = s->model->spec.encoder;
-    tl_ids input = ids_of(item, "input_ids"), decoder = ids_of(item, "decoder_input_ids");
+    tl_ids input = test_ids_of(item, "input_ids"), decoder = test_ids_of(item, "decoder_input_ids");
     const tl_ids *scored = seq2seq ? &decoder : &input;
     int32_t n = (int32_t)scored->count;
     const cJSON *logprobs = cJSON_GetObjectItem(item, "token_logprobs");
@@ -163,7 +152,8 @@ static void check_greedy(subject *s) {
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(s->expected, "greedy")) {
         if (test_brief() && checked > 0) break;
         tl_error error = {0};
-        tl_ids prompt = ids_of(item, "prompt_ids"), expected = ids_of(item, "new_ids"), found = {0};
+        tl_ids prompt = test_ids_of(item, "prompt_ids"), expected = test_ids_of(item, "new_ids"),
+               found = {0};
         tl_generate_options options = {
             .most_tokens = (int32_t)expected.count, .ignore_eos = true, .top_p = 1};
         assert_ok(tl_engine_generate(s->engine, prompt.data, (int32_t)prompt.count, NULL, 0,
@@ -212,7 +202,7 @@ static void check_id_pairs(subject *s) {
     int32_t max_length = tl_request_max_length(&s->model->spec, s->tokenizer);
     assert_int_equal(max_length, cJSON_GetObjectItem(s->expected, "max_length")->valueint);
     cJSON_ArrayForEach(item, list) {
-        tl_ids context = ids_of(item, "ctx"), rest = ids_of(item, "cont");
+        tl_ids context = test_ids_of(item, "ctx"), rest = test_ids_of(item, "cont");
         assert_ok(tl_pair_from_ids(&s->model->spec, max_length, context.data,
                                    (int32_t)context.count, rest.data, (int32_t)rest.count,
                                    &pairs[at], &error),
@@ -236,7 +226,7 @@ static void check_text_pairs(subject *s) {
     cJSON_ArrayForEach(item, list) {
         const char *context = cJSON_GetObjectItem(item, "context")->valuestring;
         const char *rest = cJSON_GetObjectItem(item, "continuation")->valuestring;
-        tl_ids expected = ids_of(item, "cont_ids");
+        tl_ids expected = test_ids_of(item, "cont_ids");
         assert_ok(tl_pair_encode(&s->model->spec, s->tokenizer, TL_BOS_AUTO, context,
                                  strlen(context), rest, strlen(rest), &pairs[at], &error),
                   error);

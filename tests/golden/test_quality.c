@@ -59,17 +59,6 @@ typedef struct texts {
     int32_t count, rows;
 } texts;
 
-static tl_ids ids_of(const cJSON *object, const char *field) {
-    tl_ids ids = {0};
-    tl_error error = {0};
-    const cJSON *item;
-    cJSON_ArrayForEach(item, cJSON_GetObjectItem(object, field)) {
-        int32_t id = item->valueint;
-        assert_ok(tl_ids_append(&ids, &id, 1, &error), error);
-    }
-    return ids;
-}
-
 static void texts_free(texts *t) {
     for (int32_t i = 0; i < t->count; i++) {
         tl_ids_free(&t->items[i].tokens);
@@ -88,8 +77,8 @@ static texts read_cases(const char *name, bool seq2seq) {
     texts t = {calloc((size_t)cJSON_GetArraySize(cases), sizeof(text)), 0, 0};
     cJSON_ArrayForEach(item, cases) {
         text *to = &t.items[t.count++];
-        to->tokens = ids_of(item, seq2seq ? "decoder_input_ids" : "input_ids");
-        if (seq2seq) to->encoder = ids_of(item, "input_ids");
+        to->tokens = test_ids_of(item, seq2seq ? "decoder_input_ids" : "input_ids");
+        if (seq2seq) to->encoder = test_ids_of(item, "input_ids");
         t.rows += (int32_t)to->tokens.count;
     }
     cJSON_Delete(expected);

@@ -199,3 +199,14 @@ int test_each_golden_model(const char *group, void (*test)(void **state), size_t
     if (most && count > most) count = most;
     return _cmocka_run_group_tests(group, tests, count, NULL, NULL);
 }
+
+tl_ids test_ids_of(const cJSON *object, const char *field) {
+    tl_ids ids = {0};
+    tl_error error = {0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItem(object, field)) {
+        int32_t id = item->valueint;
+        assert_ok(tl_ids_append(&ids, &id, 1, &error), error);
+    }
+    return ids;
+}

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "base/json.h"
+#include "tokenizer/tokenizer.h"
 
 /* The directory of the conformance set ($TINYLLM_SHARED, else ../shared beside the project), or
  * NULL where it is not there; says once which it is. */
@@ -61,5 +63,8 @@ void test_assert_contains(const char *text, const char *part);
  * the state; `most` of them, 0 for all. Returns the exit status for main, 77 (skipped) where the
  * set is not there. */
 int test_each_golden_model(const char *group, void (*test)(void **state), size_t most);
+
+/* The list of ids in field `field`; none where it is absent. Free with tl_ids_free. */
+tl_ids test_ids_of(const cJSON *object, const char *field);
 
 #endif

@@ -6,6 +6,7 @@
  * The order of every element is the instruction's, 32 columns at a time, whatever the number of
  * rows: the tiles are always whole, padded with zeros. */
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/tile_config.h"
 
 #if defined(__AMX_BF16__)
 
@@ -16,14 +17,7 @@ enum {
     TILE = SIDE * STEP, /* elements of a tile */
 };
 
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
-/* All eight tiles whole. Constant: GCC 12 takes the instruction to read 8 bytes of it only, and
- * would drop what is written to the others. */
+/* All eight tiles whole. */
 static const tile_config whole_tiles = {
     .palette = 1,
     .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},

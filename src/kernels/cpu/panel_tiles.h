@@ -9,14 +9,9 @@
 
 #include "kernels/cpu/panel.h"
 #include "kernels/cpu/quantised.h"
+#include "kernels/cpu/tile_config.h"
 
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
-/* 0 … 3: sums; 4, 5: rows of x; 6, 7: blocks of weights. Constant: see amx.c. */
+/* 0 … 3: sums; 4, 5: rows of x; 6, 7: blocks of weights. */
 static const tile_config block_tiles = {
     .palette = 1,
     .row_bytes = {64, 64, 64, 64, TL_BLOCK, TL_BLOCK, 64, 64},
