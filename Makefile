@@ -12,7 +12,7 @@ help:
 	@echo 'make build     build only ($(BUILD)/tinyllm)'
 	@echo 'make bench     measure this machine, and the peers that are on PATH'
 	@echo 'make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer'
-	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS (60)'
+	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS (60); FUZZ_SEED repeats a walk'
 	@echo 'make format    clang-format every source'
 	@echo 'make install   cmake --install (PREFIX=/usr/local)'
 
@@ -48,6 +48,8 @@ sanitize: setup-test
 	@ctest --test-dir $(BUILD)-sanitize -j $(JOBS) --output-on-failure --no-tests=error
 
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
+export FUZZ_SEED
 fuzz:
 	$(call configure,$(BUILD)-fuzz,-DCMAKE_C_COMPILER=clang -DTINYLLM_TESTS=ON -DTINYLLM_WERROR=ON \
 		-DTINYLLM_SANITIZE=ON -DTINYLLM_FUZZ=ON)

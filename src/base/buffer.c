@@ -72,6 +72,10 @@ const char *tl_buffer_string(const tl_buffer *buffer) {
     return buffer->data ? buffer->data : "";
 }
 
+size_t tl_byte_order_mark(const char *text, size_t length) {
+    return length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 char *tl_buffer_take(tl_buffer *buffer) {
     char *data = NULL;
     if (tl_buffer_reserve(buffer, 0)) {

@@ -25,6 +25,9 @@ void tl_buffer_append_format(tl_buffer *buffer, const char *format, ...) TL_PRIN
 /* The content as a string ("" when empty). */
 const char *tl_buffer_string(const tl_buffer *buffer);
 
+/* The bytes of the byte order mark that `text` begins with: 3, or 0 where there is none. */
+size_t tl_byte_order_mark(const char *text, size_t length);
+
 /* Gives the content away, to be freed with free(); the buffer is empty afterwards. NULL when
  * failed. */
 char *tl_buffer_take(tl_buffer *buffer);

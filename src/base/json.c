@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,20 +16,33 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-cJSON *tl_json_parse(const char *text, size_t length, const char *where, tl_error *error) {
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        text += 3;
-        length -= 3;
+/* Where a "\u" lacks its four hexadecimal digits, or `end`: cJSON would read a zero there. */
+static const char *broken_escape(const char *text, const char *end) {
+    for (const char *at = text; (at = memchr(at, '\\', (size_t)(end - at))); at += 2) {
+        if (end - at < 2) return at;
+        for (int i = 2; at[1] == 'u' && i < 6; i++)
+            if (end - at <= i || !isxdigit((unsigned char)at[i])) return at;
     }
-    const char *end = NULL;
-    cJSON *document = cJSON_ParseWithLengthOpts(text, length, &end, false);
-    const char *limit = text + length;
-    if (document) {
+    return end;
+}
+
+cJSON *tl_json_parse(const char *text, size_t length, const char *where, tl_error *error) {
+    size_t mark = tl_byte_order_mark(text, length);
+    text += mark;
+    length -= mark;
+    const char *end = text, *limit = text + length;
+    cJSON *document = NULL;
+    if (!tl_byte_order_mark(text, length)) /* cJSON would skip a second one */
+        document = cJSON_ParseWithLengthOpts(text, length, &end, false);
+    const char *broken = document ? broken_escape(text, limit) : limit;
+    if (broken != limit) {
+        end = broken;
+    } else if (document) {
         while (end < limit && strchr(" \t\r\n", *end) && *end)
             end++;
         if (end == limit) return document;
-        cJSON_Delete(document);
     }
+    cJSON_Delete(document);
     if (!end || end > limit) end = limit;
     if (memchr(text, 0, length) == end && end < limit)
         tl_fail(error, TL_ERROR_FORMAT, "%s:%d: not JSON: a NUL byte", where, line_of(text, end));

@@ -93,10 +93,9 @@ static bool read_header(tl_csv *csv, tl_error *error) {
 }
 
 tl_csv *tl_csv_open(const char *text, size_t length, const char *where, tl_error *error) {
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        text += 3;
-        length -= 3;
-    }
+    size_t mark = tl_byte_order_mark(text, length);
+    text += mark;
+    length -= mark;
     tl_csv *csv = calloc(1, sizeof *csv);
     char **columns = calloc(MOST_COLUMNS, sizeof *columns);
     if (!csv || !columns) {

@@ -109,7 +109,6 @@ void tl_document_append(tl_buffer *out, const char *text, size_t length, int ind
     const char *at = text, *end = text + length;
     tl_buffer plain = {0};
     int depth = 0;
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) at += 3; /* as the parser does */
     bool empty = false; /* a list or object has just been opened */
     while (at < end) {
         char c = *at;

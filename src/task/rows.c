@@ -26,7 +26,9 @@ struct tl_rows {
 static bool add_row(tl_rows *rows, const char *text, span s, tl_error *error) {
     rows->total++;
     if (rows->limit && rows->count == rows->limit) return true;
-    cJSON *row = tl_json_parse(text + s.offset, s.length, rows->path, error);
+    cJSON *row = NULL;
+    if (!tl_byte_order_mark(text + s.offset, s.length)) /* only a file may begin with one */
+        row = tl_json_parse(text + s.offset, s.length, rows->path, error);
     bool object = cJSON_IsObject(row);
     cJSON_Delete(row);
     if (!row)
@@ -60,8 +62,8 @@ static bool read_jsonl(tl_rows *rows, const char *text, size_t size, tl_error *e
     for (size_t at = 0; at < size; line++) {
         const char *newline = memchr(text + at, '\n', size - at);
         size_t length = newline ? (size_t)(newline - text) - at : size - at;
-        size_t bom = at == 0 && length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-        span s = {at + bom, length - bom, line};
+        size_t mark = at == 0 ? tl_byte_order_mark(text, length) : 0;
+        span s = {at + mark, length - mark, line};
         if (!is_blank(text + s.offset, s.length) && !add_row(rows, text, s, error)) return false;
         at += length + 1;
     }
@@ -103,8 +105,7 @@ static size_t skip_space(const char *text, size_t size, size_t at, int64_t *line
 /* An array of objects. */
 static bool read_json(tl_rows *rows, const char *text, size_t size, tl_error *error) {
     int64_t line = 1;
-    size_t at = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    at = skip_space(text, size, at, &line);
+    size_t at = skip_space(text, size, tl_byte_order_mark(text, size), &line);
     if (at == size || text[at] != '[')
         return tl_fail(error, TL_ERROR_FORMAT, "%s:%lld: expected a JSON array of rows", rows->path,
                        (long long)line);

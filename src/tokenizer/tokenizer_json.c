@@ -122,8 +122,7 @@ bool tl_open_tokenizer_json(tl_opening *opening, const char *path, const char *t
     size_t valid = tl_utf8_valid(text, length);
     if (valid != length)
         return tl_fail(error, TL_ERROR_FORMAT, "%s: not UTF-8 at byte %zu", path, valid);
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, length -= 3;
-    tl_scan scan = {text, text, text + length, path, error, {0}};
+    tl_scan scan = {text, text + tl_byte_order_mark(text, length), text + length, path, error, {0}};
     parts p = {0};
     bool good = take_apart(&scan, &p, false);
     if (good && tl_scan_peek(&scan)) good = tl_scan_fail(&scan, "the end of the file");

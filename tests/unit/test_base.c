@@ -82,6 +82,9 @@ static void test_json_names_the_field(void **state) {
     assert_null(tl_json_parse("{\n\"a\": 1,\n\"b\": x}", 18, "f.json", &error));
     test_assert_contains(error.message, "f.json:3");
     assert_null(tl_json_parse("{} {}", 5, "f.json", &error));
+    assert_null(tl_json_parse("\xef\xbb\xbf\xef\xbb\xbf{}", 8, "f.json", &error));
+    assert_null(tl_json_parse("[\n\"\\u00g0\"]", 11, "f.json", &error));
+    test_assert_contains(error.message, "f.json:2: not JSON: near '\\u00g0");
     cJSON *json =
         tl_json_parse("{\"n\": 2.5, \"k\": 7, \"s\": \"x\", \"z\": null}", 39, "f.json", &error);
     assert_non_null(json);

@@ -97,6 +97,9 @@ static void test_bad_rows_are_named(void **state) {
         {"c7.json", "[{\"a\": 1}\n{}]", "c7.json:2: expected ','"},
         {"c8.json", "[{\"a\": 1}", "expected ',' or the array's end"},
         {"c9.json", "[{},", "c9.json:1: not a JSON object"},
+        {"e1.json", "[\xef\xbb\xbf{}]", "e1.json:1: not a JSON object"},
+        {"e2.jsonl", "\xef\xbb\xbf\xef\xbb\xbf{}", "e2.jsonl:1: not a JSON object"},
+        {"e3.jsonl", "{\"a\": \"\\u12\\\"b\"}", "e3.jsonl:1: not a JSON object"},
         {"d1.csv", "a,b\n1,2\n3\n", "d1.csv:3: 1 fields where the header has 2"},
         {"d2.csv", "a,b\n1,2,3\n", "d2.csv:2: 3 fields"},
         {"d3.csv", "a,a\n", "d3.csv:1: column 'a' is given twice"},
@@ -131,7 +134,6 @@ static void test_documents_are_pythons(void **state) {
                     "{\"a\": 1, \"b\": [], \"c\": [1.0, 0, 100000.0, true, null], \"d\": {\"e\": "
                     "{}}, \"f\": \"é\\t/\\u0001😀\"}");
     assert_document("[1e5000, -2e999]", 0, "[1e5000, -2e999]"); /* no double holds them */
-    assert_document("\xef\xbb\xbf{\"a\":1}", 0, "{\"a\": 1}");
     assert_document("{\"a\": {\"b\": [1, {\"c\": []}]}, \"d\": {}}", 2,
                     "{\n  \"a\": {\n    \"b\": [\n      1,\n      {\n        \"c\": []\n      }\n"
                     "    ]\n  },\n  \"d\": {}\n}");
