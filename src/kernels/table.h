@@ -77,6 +77,10 @@ typedef struct tl_kernels {
     void (*attend)(const tl_attend *attend);
     void (*widen)(const void *source, tl_dtype dtype, size_t count, float *y);
     void (*narrow)(const float *x, size_t count, tl_dtype dtype, void *y); /* f16, bf16 */
+    /* Turns rows × columns elements of `size` bytes (2 or 4), both multiples of the 64 / size that
+     * fill a line; the strides, in bytes, are of rows before and after. */
+    void (*transpose_squares)(size_t size, size_t rows, size_t columns, const unsigned char *from,
+                              size_t from_stride, unsigned char *to, size_t to_stride);
     /* Quantises 16 outputs of a row-major matrix to q8 or q4. */
     void (*pack_panel)(const tl_matrix *source, int32_t panel, tl_dtype dtype, unsigned char *to);
 } tl_kernels;

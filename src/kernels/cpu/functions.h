@@ -32,6 +32,9 @@ void TL_NAME(tl_softmax_part)(const float *x, int32_t n, float *largest, int32_t
 void TL_NAME(tl_attend_part)(const tl_attend *attend);
 void TL_NAME(tl_widen_run)(const void *source, tl_dtype dtype, size_t count, float *y);
 void TL_NAME(tl_narrow_run)(const float *x, size_t count, tl_dtype dtype, void *y);
+void TL_NAME(tl_transpose_squares)(size_t size, size_t rows, size_t columns,
+                                   const unsigned char *from, size_t from_stride, unsigned char *to,
+                                   size_t to_stride);
 void TL_NAME(tl_pack_panel)(const tl_matrix *source, int32_t panel, tl_dtype dtype,
                             unsigned char *to);
 

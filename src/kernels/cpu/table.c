@@ -44,5 +44,6 @@ const tl_kernels TL_NAME(tl_kernels) = {
     .attend = TL_NAME(tl_attend_part),
     .widen = TL_NAME(tl_widen_run),
     .narrow = TL_NAME(tl_narrow_run),
+    .transpose_squares = TL_NAME(tl_transpose_squares),
     .pack_panel = TL_NAME(tl_pack_panel),
 };

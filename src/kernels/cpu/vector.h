@@ -6,6 +6,9 @@
  *
  *   v_load, v_load_n, v_store, v_store_n     f32 memory; _n touches only the first n lanes, and
  *                                            loads zero into the others
+ *   v_store_past(p, a), v_store_past_end()   past the caches, for whole lines that are not read
+ *                                            soon; p aligned to the vector. Others see them after
+ *                                            the second
  *   v_load_bf16, v_load_f16, …_n             widening loads
  *   v_set, v_set_int                         one value in every lane
  *   v_fma(a, b, c)                           a b + c, rounded once where V_FMA_ROUNDS_ONCE

@@ -25,6 +25,12 @@ INLINE void v_store(float *p, vf a) {
 INLINE void v_store_n(float *p, vf a, int n) {
     _mm512_mask_storeu_ps(p, v_mask_(n), a);
 }
+INLINE void v_store_past(float *p, vf a) {
+    _mm512_stream_ps(p, a);
+}
+INLINE void v_store_past_end(void) {
+    _mm_sfence();
+}
 INLINE vf v_set(float a) {
     return _mm512_set1_ps(a);
 }

@@ -31,6 +31,11 @@ INLINE void v_store_n(float *p, vf a, int n) {
     vst1q_f32(lanes, a);
     memcpy(p, lanes, (size_t)n * sizeof *p);
 }
+INLINE void v_store_past(float *p, vf a) {
+    v_store(p, a);
+}
+INLINE void v_store_past_end(void) {
+}
 INLINE vf v_set(float a) {
     return vdupq_n_f32(a);
 }

@@ -26,6 +26,11 @@ INLINE void v_store(float *p, vf a) {
 INLINE void v_store_n(float *p, vf a, int n) {
     memcpy(p, &a, (size_t)n * sizeof *p);
 }
+INLINE void v_store_past(float *p, vf a) {
+    v_store(p, a);
+}
+INLINE void v_store_past_end(void) {
+}
 INLINE vf v_set(float a) {
     return (vf){a, a, a, a};
 }
