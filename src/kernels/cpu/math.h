@@ -1,4 +1,4 @@
-/* exp, the activations and their kin on vectors. Bounds are tested in tests/unit/test_kernels.c.
+/* exp, the activations and their kin on vectors. Bounds are tested in unit/test_kernels_rows.c.
  *
  * Polynomials are least-maximum fits made for this file in double and rounded to f32. */
 #ifndef TL_KERNELS_MATH_H
