@@ -8,7 +8,9 @@
 enum {
     ROWS_BYTES = 768 << 10,  /* of x that a chunk reads over and over: to stay in the L2 cache */
     AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
+    RUN_BYTES = 256 << 10,   /* of weights that are long enough for a chunk of few rows */
     FEW_ROWS = 16,           /* below, chunks are short as they are */
+    RUN_ROWS = 4,            /* up to this, packed weights are cut into long runs */
 };
 
 typedef struct linear_task {
@@ -16,8 +18,8 @@ typedef struct linear_task {
     const tl_linear *ops;
     int count;
     int32_t rows_step;
-    int32_t outs_step;
-    const int *first_chunk; /* [count + 1] */
+    const int32_t *outs_steps; /* [count] */
+    const int *first_chunk;    /* [count + 1] */
 } linear_task;
 
 enum { MOST_OPS = 8 };
@@ -71,6 +73,7 @@ typedef struct chunk_part {
     const tl_linear *op;
     int32_t first_row, rows;
     int32_t first_out, outs;
+    int32_t stride; /* of its tile of sums */
 } chunk_part;
 
 static chunk_part find_part(const linear_task *task, int chunk) {
@@ -81,9 +84,14 @@ static chunk_part find_part(const linear_task *task, int chunk) {
     chunk -= task->first_chunk[index];
     int32_t row_chunks = divide_up(op->rows, task->rows_step);
     int32_t first_row = chunk % row_chunks * task->rows_step;
-    int32_t first_out = chunk / row_chunks * task->outs_step;
-    return (chunk_part){op, first_row, tl_min(task->rows_step, op->rows - first_row), first_out,
-                        tl_min(task->outs_step, outs_of(op) - first_out)};
+    int32_t outs_step = task->outs_steps[index];
+    int32_t first_out = chunk / row_chunks * outs_step;
+    return (chunk_part){op,
+                        first_row,
+                        tl_min(task->rows_step, op->rows - first_row),
+                        first_out,
+                        tl_min(outs_step, outs_of(op) - first_out),
+                        tl_max(outs_step, TL_CHUNK_OUTS)};
 }
 
 /* The memory that holds a piece's weights, where that is one piece. */
@@ -114,7 +122,7 @@ static void run_product(const linear_task *task, const chunk_part *part, const t
                           .outs = part->outs,
                           .columns = op->columns ? op->columns + part->first_out : NULL,
                           .y = y,
-                          .y_stride = TL_CHUNK_OUTS,
+                          .y_stride = part->stride,
                           .scratch = scratch,
                           .ahead = ahead.ahead,
                           .ahead_bytes = ahead.ahead_bytes};
@@ -141,7 +149,7 @@ static void run_chunk(void *context, int chunk, int worker) {
     void *scratch = (unsigned char *)t + tiles_bytes();
     run_product(task, &now, now.op->weight, t, scratch, ahead);
     if (now.op->gate_weight) run_product(task, &now, now.op->gate_weight, g, scratch, gate_ahead);
-    task->compute->kernels->finish(now.op, t, now.op->gate_weight ? g : NULL, TL_CHUNK_OUTS,
+    task->compute->kernels->finish(now.op, t, now.op->gate_weight ? g : NULL, now.stride,
                                    now.first_row, now.rows, now.first_out, now.outs);
 }
 
@@ -197,6 +205,18 @@ static int32_t choose_outs(const tl_compute *compute, const tl_linear *op, int64
     return compute->threads == 1 ? TL_CHUNK_OUTS : step;
 }
 
+/* Few rows of packed weights wait for memory, which likes long runs: two for each thread or more,
+ * or a whole operation where that is less. */
+static int32_t choose_run(const tl_compute *compute, const tl_linear *op, int64_t outs) {
+    int32_t threads = compute->threads, panels = divide_up(outs_of(op), TL_PANEL);
+    size_t bytes = (size_t)(outs / TL_PANEL) * tl_panel_bytes(op->weight->dtype, op->weight->in);
+    int64_t wanted = tl_max(2 * threads, tl_min(6 * threads, (int32_t)(bytes / RUN_BYTES)));
+    int32_t pieces = (int32_t)((outs_of(op) * wanted + outs - 1) / outs);
+    if (2 * pieces > threads && pieces > 1) pieces = divide_up(pieces, threads) * threads;
+    int32_t most = TL_CHUNK_ROWS * TL_CHUNK_OUTS / TL_PANEL / op->rows; /* panels in a tile */
+    return tl_min(most, divide_up(panels, pieces)) * TL_PANEL;
+}
+
 /* Memory is short and there is nobody to tell: the result is visibly none. */
 static void spoil(const tl_linear *op) {
     for (int32_t r = 0; r < op->rows; r++)
@@ -218,13 +238,21 @@ static void run_group(tl_compute *compute, const tl_linear *ops, int count) {
     for (int i = 0; i < count; i++)
         outs += outs_of(&ops[i]);
     int first_chunk[MOST_OPS + 1] = {0};
-    linear_task task = {.compute = compute, .ops = ops, .count = count, .first_chunk = first_chunk};
+    int32_t outs_steps[MOST_OPS];
+    linear_task task = {.compute = compute,
+                        .ops = ops,
+                        .count = count,
+                        .outs_steps = outs_steps,
+                        .first_chunk = first_chunk};
     task.rows_step = choose_rows(op->rows, op->weight->in);
     int32_t row_chunks = divide_up(op->rows, task.rows_step);
-    task.outs_step = choose_outs(compute, op, outs, row_chunks);
-    for (int i = 0; i < count; i++)
+    bool in_runs = op->rows <= RUN_ROWS && tl_dtype_get(op->weight->dtype)->block > 1;
+    for (int i = 0; i < count; i++) {
+        outs_steps[i] = in_runs ? choose_run(compute, &ops[i], outs)
+                                : choose_outs(compute, op, outs, row_chunks);
         first_chunk[i + 1] =
-            first_chunk[i] + row_chunks * divide_up(outs_of(&ops[i]), task.outs_step);
+            first_chunk[i] + row_chunks * divide_up(outs_of(&ops[i]), outs_steps[i]);
+    }
     tl_pool_run(compute->pool, first_chunk[count], run_chunk, &task);
 }
 

@@ -112,78 +112,122 @@ INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int
         integer(dtype, 1, 1, &s->from, s->count, x, r, next, more, y, stride);
 }
 
-enum { STREAMS = PARTS < 4 ? 4 / PARTS : 1 }; /* panels that one row reads at a time, at most */
+enum {
+    RUNS = PARTS < 4 ? 4 / PARTS : 1, /* places that few rows read weights from at a time */
+    FEW = VL == 16 ? 4 : 1,           /* rows that are multiplied while weights are being read */
+    FEW_SUMS = RUNS * PARTS < 8 && VL == 16 ? 8 : RUNS * PARTS,
+};
 
-/* Where a row's next panels lie, `stride` bytes apart, or NULL. The processor's prefetcher finds
- * each stream anew: it is given the first 2 KiB. */
-typedef struct streams {
-    const char *next;
-    size_t stride;
-} streams;
+/* Asks for a part of the panel that is read next, where there is one: many rows have the time to
+ * ask for all of it, one row for what the processor's own prefetcher does not foresee. */
+INLINE void fetch_next(tl_dtype dtype, bool all, const char *next, int32_t b, int32_t blocks) {
+    enum { LINES = 2, LAST = 16 }; /* 2 KiB */
+    const size_t bytes = tl_block_bytes(dtype) + TL_PANEL * sizeof(uint16_t);
+    if (!next) return;
+    if (all) {
+        next += (size_t)b * bytes;
+        UNROLL for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(next + at, 0, 2);
+    } else if (b >= blocks - LAST) {
+        next += (b - (blocks - LAST)) * LINES * 64;
+        UNROLL for (int i = 0; i < LINES; i++) __builtin_prefetch(next + i * 64, 0, 2);
+    }
+}
 
-/* One row against P panels, y[panel][16]. The upper values of q4 are multiplied where they lie, as
+/* y[r][i][16] for R rows against P panels, each `apart` bytes and `outs_apart` outputs from the one
+ * before; those at `next` come after them. The upper values of q4 are multiplied where they lie, as
  * 16 times as much. */
-INLINE void single(tl_dtype dtype, const int P, const panel *panels, int32_t blocks,
-                   const quantised *x, int32_t row, streams ahead_of, float *y) {
-    enum { LAST = 16, VECTORS = STREAMS * PARTS };
+INLINE void stream(tl_dtype dtype, const int R, const int P, const unsigned char *first,
+                   const char *next, size_t apart, int32_t blocks, const quantised *x, int32_t row,
+                   float *y, int64_t y_stride, int64_t outs_apart) {
     const vi lower = v_set_int(0x0f0f0f0f), upper = v_set_int((int32_t)0xf0f0f0f0);
     const int groups = dtype == TL_Q8 ? 8 : 4, vectors = P * PARTS;
     const size_t bytes = tl_block_bytes(dtype);
-    vf acc[VECTORS];
-    UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++) {
-        vi dot[VECTORS], high[VECTORS];
-        UNROLL for (int i = 0; i < vectors; i++) dot[i] = v_set_int(x->corrections[row]);
-        UNROLL for (int i = 0; i < vectors; i++) high[i] = v_set_int(0);
+    const unsigned char *values = first + (size_t)blocks * TL_PANEL * sizeof(uint16_t);
+    vf acc[FEW_SUMS];
+    UNROLL for (int i = 0; i < R * vectors; i++) acc[i] = v_zero();
+    for (int32_t b = 0; b < blocks; b++, x++, first += 2 * TL_PANEL, values += bytes) {
+        vi dot[FEW_SUMS], high[FEW_SUMS];
+        UNROLL for (int i = 0; i < R * vectors; i++) {
+            dot[i] = v_set_int(x->corrections[row + i / vectors]);
+            high[i] = v_set_int(0);
+        }
+        UNROLL for (int i = 0; i < P; i++)
+            fetch_next(dtype, R > 1, next ? next + (size_t)i * apart : NULL, b, blocks);
         UNROLL for (int g = 0; g < groups; g++) {
-            vi value = v_set_int(x->values[row][g]);
-            vi later = v_set_int(x->values[row][g % 4 + 4]);
             UNROLL for (int i = 0; i < vectors; i++) {
-                vi weight = load_values(panels[i / PARTS].values + (size_t)b * bytes +
+                vi weight = load_values(values + (size_t)(i / PARTS) * apart +
                                         (size_t)(g * TL_PANEL + i % PARTS * VL) * 4);
-                if (dtype == TL_Q4) high[i] = v_dot4(high[i], weight & upper, later);
-                dot[i] = v_dot4(dot[i], dtype == TL_Q4 ? weight & lower : weight, value);
+                UNROLL for (int r = 0; r < R; r++) {
+                    const int32_t *of = x->values[row + r];
+                    const int s = r * vectors + i;
+                    if (dtype == TL_Q4)
+                        high[s] = v_dot4(high[s], weight & upper, v_set_int(of[g % 4 + 4]));
+                    dot[s] =
+                        v_dot4(dot[s], dtype == TL_Q4 ? weight & lower : weight, v_set_int(of[g]));
+                }
             }
         }
-        vf x_scale = v_set(x->scales[row]);
         UNROLL for (int i = 0; i < vectors; i++) {
-            if (dtype == TL_Q4) dot[i] += high[i] >> 4;
-            const uint16_t *scales = panels[i / PARTS].scales + (size_t)b * TL_PANEL;
-            vf scale = v_load_f16(scales + i % PARTS * VL);
-            acc[i] = v_fma(v_scale(dot[i], scale, v_scale_base(scale)), x_scale, acc[i]);
+            const uint16_t *scales = (const uint16_t *)(first + (size_t)(i / PARTS) * apart);
+            vf scale = v_load_f16(scales + i % PARTS * VL), base = v_scale_base(scale);
+            UNROLL for (int r = 0; r < R; r++) {
+                const int s = r * vectors + i;
+                if (dtype == TL_Q4) dot[s] += high[s] >> 4;
+                acc[s] = v_fma(v_scale(dot[s], scale, base), v_set(x->scales[row + r]), acc[s]);
+            }
         }
-        if (b < blocks - LAST || !ahead_of.next) continue;
-        UNROLL for (int i = 0; i < P; i++) {
-            __builtin_prefetch(ahead_of.next + (size_t)i * ahead_of.stride, 0, 2);
-            __builtin_prefetch(ahead_of.next + (size_t)i * ahead_of.stride + 64, 0, 2);
-        }
-        ahead_of.next += 128;
     }
-    UNROLL for (int i = 0; i < vectors; i++) v_store(y + i * VL, acc[i]);
+    UNROLL for (int i = 0; i < R * vectors; i++) {
+        float *to = y + i / vectors * y_stride + i % vectors / PARTS * outs_apart;
+        v_store(to + i % PARTS * VL, acc[i]);
+    }
 }
 
-/* Panels of `out` on, P at a time; returns the first output that is left. */
-INLINE int32_t single_panels(tl_dtype dtype, const int P, const tl_product *p, int32_t out) {
-    size_t bytes = tl_panel_bytes(dtype, p->weight->in);
-    for (; out + P * TL_PANEL <= p->outs; out += P * TL_PANEL) {
-        panel panels[STREAMS];
-        for (int i = 0; i < P; i++)
-            panels[i] = find_panel(p, out + i * TL_PANEL, NULL);
-        streams ahead_of = {(const char *)panels[P - 1].scales + bytes, bytes};
-        if (out + 2 * P * TL_PANEL > p->outs) ahead_of.next = p->ahead_bytes ? p->ahead : NULL;
-        single(dtype, P, panels, p->weight->in / TL_BLOCK, group_of(p, 0), p->first_row % SIDE,
-               ahead_of, p->y + out);
+/* All rows against P runs of `each` panels side by side, from panel `index` of the product on. */
+INLINE void stream_runs(tl_dtype dtype, const int P, const tl_product *p, int32_t index,
+                        int32_t each) {
+    int32_t blocks = p->weight->in / TL_BLOCK, row = p->first_row % SIDE;
+    size_t bytes = tl_panel_bytes(dtype, p->weight->in), apart = bytes * (size_t)each;
+    int64_t outs_apart = (int64_t)each * TL_PANEL, stride = p->y_stride;
+    const quantised *x = group_of(p, 0);
+    for (int32_t n = index; n < index + each; n++) {
+        const unsigned char *from = tl_panel(p->weight, p->first_out / TL_PANEL + n);
+        float *y = p->y + (int64_t)n * TL_PANEL;
+        const char *next = (const char *)from + bytes;
+        if (n + 1 == index + each) next = p->ahead_bytes ? p->ahead : NULL;
+        int32_t r = 0;
+        if (FEW == 4 && p->rows == 4) {
+            UNROLL for (int i = 0; i < P; i += 2)
+                stream(dtype, 4, P - i < 2 ? 1 : 2, from + (size_t)i * apart,
+                       next ? next + (size_t)i * apart : NULL, apart, blocks, x, row,
+                       y + i * outs_apart, stride, outs_apart);
+            continue;
+        }
+        if (FEW > 1 && p->rows >= 2) {
+            stream(dtype, 2, P, from, next, apart, blocks, x, row, y, stride, outs_apart);
+            next = NULL;
+            r = 2;
+        }
+        if (r < p->rows)
+            stream(dtype, 1, P, from, next, apart, blocks, x, row + r, y + r * stride, stride,
+                   outs_apart);
     }
-    return out;
 }
 
-/* One row streams through several panels at a time, as memory likes it. Returns the first output
- * that is left: in a panel that is not whole. */
-INLINE int32_t run_single(tl_dtype dtype, const tl_product *p) {
-    if (p->columns || p->rows != 1) return 0;
-    int32_t out = single_panels(dtype, STREAMS, p, 0);
-    if (STREAMS > 2) out = single_panels(dtype, 2, p, out);
-    return STREAMS > 1 ? single_panels(dtype, 1, p, out) : out;
+/* Few rows wait for memory: weights are read in several long runs at a time, which is what it
+ * likes. Returns the first output that is left. */
+INLINE int32_t run_few(tl_dtype dtype, const tl_product *p) {
+    if (p->columns || p->rows > FEW) return 0;
+    int32_t panels = (p->outs + TL_PANEL - 1) / TL_PANEL, left = panels % RUNS;
+    if (RUNS == 4 && left && panels % 3 == 0) {
+        stream_runs(dtype, 3, p, 0, panels / 3);
+        return p->outs;
+    }
+    if (panels >= RUNS) stream_runs(dtype, RUNS, p, 0, panels / RUNS);
+    if (RUNS == 4 && left == 3) stream_runs(dtype, 3, p, panels - left, 1);
+    if (RUNS == 4 && left == 2) stream_runs(dtype, 2, p, panels - left, 1);
+    if (left == 1) stream_runs(dtype, 1, p, panels - left, 1);
+    return p->outs;
 }
 
 /* The rows of whole groups on tiles; returns how many. */
@@ -254,7 +298,7 @@ INLINE void run(tl_dtype dtype, const tl_product *p) {
 #if defined(__AMX_INT8__)
     if (p->rows >= SIDE) _tile_loadconfig(&block_tiles);
 #endif
-    for (int32_t out = run_single(dtype, p); out < p->outs; out += TL_PANEL) {
+    for (int32_t out = run_few(dtype, p); out < p->outs; out += TL_PANEL) {
         panel from = find_panel(p, out, gathered);
         for (int32_t b = 0; b < blocks; b += SPAN) {
             span s = {{from.scales + (size_t)b * TL_PANEL,
