@@ -6,8 +6,6 @@
 
 #include "kernels/cpu/functions.h"
 
-#include <math.h>
-
 enum {
 #if defined(__AMX_INT8__)
     SIDE = 16, /* rows prepared together: a tile */
@@ -44,27 +42,42 @@ INLINE vf v_scale(vi sum, vf scale, vf base) {
     return v_from_int(sum) * scale;
 }
 
-INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to, int32_t row) {
-    const int32_t infinity = 0x7f800000;
-    for (int32_t k = 0; k < in; k += TL_BLOCK, x += TL_BLOCK, to++) {
-        vi most = v_set_int(0); /* as bits, where NaN is above all */
-        for (int i = 0; i < TL_BLOCK; i += VL)
-            most = v_max_int((vi)v_abs(v_load(x + i)), most);
-        int32_t bits = v_largest_int(most);
-        float largest;
-        memcpy(&largest, &bits, sizeof largest);
-        vf inverse = v_set(largest > 0.0f ? 127.0f / largest : 0.0f);
-        vi sum = v_set_int(0);
-        for (int i = 0; i < TL_BLOCK; i += VL) {
-            /* clamped, so that the sum stays small when x is not finite */
-            vf scaled = v_max(v_set(-127.0f), v_min(v_set(127.0f), v_load(x + i) * inverse));
-            vi value = v_to_int(v_select(scaled == scaled, scaled, v_zero()));
-            sum += value;
-            v_store_i8((int8_t *)to->values[row] + i, value);
-        }
-        to->scales[row] = bits < infinity ? largest / 127.0f : NAN;
-        to->corrections[row] = START - bias * v_sum_int(sum);
+/* COUNT blocks of a row, at most four: what runs across lanes is done for all of them at once. */
+INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quantised *to,
+                            int32_t row) {
+    vi most[4], sums[4]; /* magnitudes as bits, where NaN is above all */
+    UNROLL for (int b = 0; b < 4; b++) most[b] = sums[b] = v_set_int(0);
+    UNROLL for (int b = 0; b < COUNT; b++) {
+        UNROLL for (int i = 0; i < TL_BLOCK; i += VL) most[b] =
+            v_max_int((vi)v_abs(v_load(x + b * TL_BLOCK + i)), most[b]);
     }
+    i4 bits = v_largest_int4(most);
+    v4 largest = (v4)bits, over = 127.0f / largest, under = largest / 127.0f;
+    v4 inverse = (v4)((i4)over & (largest > 0.0f));
+    i4 finite = bits < 0x7f800000, nan = (i4){0} + 0x7fc00000;
+    v4 scales = (v4)(((i4)under & finite) | (nan & ~finite));
+    UNROLL for (int b = 0; b < COUNT; b++) {
+        UNROLL for (int i = 0; i < TL_BLOCK; i += VL) {
+            /* clamped, so that the sum stays small when x is not finite */
+            vf scaled = v_load(x + b * TL_BLOCK + i) * v_set(inverse[b]);
+            vi value = v_to_int(v_max(v_set(-127.0f), v_min(scaled, v_set(127.0f))));
+            sums[b] += value;
+            v_store_i8((int8_t *)to[b].values[row] + i, value);
+        }
+    }
+    i4 corrections = START - bias * v_sum_int4(sums);
+    UNROLL for (int b = 0; b < COUNT; b++) {
+        to[b].scales[row] = scales[b];
+        to[b].corrections[row] = corrections[b];
+    }
+}
+
+INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to, int32_t row) {
+    int32_t blocks = in / TL_BLOCK, b = 0;
+    for (; b + 4 <= blocks; b += 4)
+        quantise_blocks(4, bias, x + b * TL_BLOCK, to + b, row);
+    for (; b < blocks; b++)
+        quantise_blocks(1, bias, x + b * TL_BLOCK, to + b, row);
 }
 
 static void quantise_q8(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {

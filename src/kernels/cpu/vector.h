@@ -20,6 +20,7 @@
  *                                            right
  *   v_store_u16, v_store_i8                  lanes cut to 16 bits, saturated to 8
  *   v_largest, v_largest_int, v_sum_int      of all lanes: exact in any order
+ *   v_largest_int4, v_sum_int4(v)            the same of each of four vectors
  *   v_max_int
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
@@ -51,6 +52,7 @@
 #endif
 
 typedef float v4 __attribute__((vector_size(16)));
+typedef int32_t i4 __attribute__((vector_size(16)));
 
 #if defined(TL_PORTABLE)
 #include "kernels/cpu/vector_portable.h"
@@ -72,6 +74,15 @@ typedef float v4 __attribute__((vector_size(16)));
 INLINE vf v_zero(void) {
     return v_set(0.0f);
 }
+
+#if !defined(V_HAS_FOURS)
+INLINE i4 v_largest_int4(const vi v[4]) {
+    return (i4){v_largest_int(v[0]), v_largest_int(v[1]), v_largest_int(v[2]), v_largest_int(v[3])};
+}
+INLINE i4 v_sum_int4(const vi v[4]) {
+    return (i4){v_sum_int(v[0]), v_sum_int(v[1]), v_sum_int(v[2]), v_sum_int(v[3])};
+}
+#endif
 
 INLINE vf v_select(vi mask, vf yes, vf no) {
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));

@@ -115,6 +115,30 @@ INLINE int32_t v_sum_int(vi a) {
     return _mm512_reduce_add_epi32((__m512i)a);
 }
 
+#define V_HAS_FOURS 1
+INLINE __m128i v_halves_(__m512i all, bool largest) {
+    __m256i low = _mm512_castsi512_si256(all), high = _mm512_extracti64x4_epi64(all, 1);
+    __m256i half = largest ? _mm256_max_epi32(low, high) : _mm256_add_epi32(low, high);
+    __m128i first = _mm256_castsi256_si128(half), second = _mm256_extracti128_si256(half, 1);
+    return largest ? _mm_max_epi32(first, second) : _mm_add_epi32(first, second);
+}
+INLINE __m512i v_pair_(__m512i a, __m512i b, bool largest) {
+    return largest ? _mm512_max_epi32(a, b) : _mm512_add_epi32(a, b);
+}
+INLINE __m128i v_four_(const vi v[4], bool largest) {
+    __m512i a = (__m512i)v[0], b = (__m512i)v[1], c = (__m512i)v[2], d = (__m512i)v[3];
+    __m512i ab = v_pair_(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b), largest);
+    __m512i cd = v_pair_(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d), largest);
+    return v_halves_(v_pair_(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd), largest),
+                     largest);
+}
+INLINE i4 v_largest_int4(const vi v[4]) {
+    return (i4)v_four_(v, true);
+}
+INLINE i4 v_sum_int4(const vi v[4]) {
+    return (i4)v_four_(v, false);
+}
+
 #if !defined(__AVX512VNNI__)
 #define V_BY_WORDS 1
 INLINE vi v_mul_bytes(vi w, vi x) {
