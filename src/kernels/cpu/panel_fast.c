@@ -230,20 +230,28 @@ INLINE int32_t run_few(tl_dtype dtype, const tl_product *p) {
     return p->outs;
 }
 
-/* The rows of whole groups on tiles; returns how many. */
+/* The rows that are worth it on tiles; returns how many. */
 INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const span *s,
                          unsigned char *unpacked, ahead *next) {
-    int32_t row = 0;
+    int32_t rows = 0;
 #if defined(__AMX_INT8__)
-    if (p->rows < SIDE) return 0;
+    rows = rows_on_tiles(p->rows);
+    if (rows == 0) return 0;
     unpack(dtype, true, &s->from, s->count, unpacked);
-    for (; row + SIDE <= p->rows; row += SIDE)
-        tile_rows(s->from.scales, unpacked, s->count, group_of(p, row) + s->first, next,
-                  s->first > 0, p->y + row * p->y_stride + s->out, p->y_stride);
+    tile_rows(&(tile_task){.scales = s->from.scales,
+                           .values = unpacked,
+                           .x = group_of(p, 0) + s->first,
+                           .blocks = s->count,
+                           .apart = p->weight->in / TL_BLOCK,
+                           .rows = rows,
+                           .more = s->first > 0,
+                           .y = p->y + s->out,
+                           .y_stride = p->y_stride},
+              next);
 #else
     (void)dtype, (void)p, (void)s, (void)unpacked, (void)next;
 #endif
-    return row;
+    return rows;
 }
 
 #if defined(V_BY_WORDS)
@@ -296,7 +304,7 @@ INLINE void run(tl_dtype dtype, const tl_product *p) {
     ahead next = spread_ahead(p, (size_t)((p->outs + TL_PANEL - 1) / TL_PANEL) * (size_t)blocks *
                                      (size_t)((p->rows + SIDE - 1) / SIDE));
 #if defined(__AMX_INT8__)
-    if (p->rows >= SIDE) _tile_loadconfig(&block_tiles);
+    if (rows_on_tiles(p->rows)) _tile_loadconfig(&block_tiles);
 #endif
     for (int32_t out = run_few(dtype, p); out < p->outs; out += TL_PANEL) {
         panel from = find_panel(p, out, gathered);
@@ -310,7 +318,7 @@ INLINE void run(tl_dtype dtype, const tl_product *p) {
         }
     }
 #if defined(__AMX_INT8__)
-    if (p->rows >= SIDE) _tile_release();
+    if (rows_on_tiles(p->rows)) _tile_release();
 #endif
 }
 

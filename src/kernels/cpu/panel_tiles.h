@@ -33,37 +33,81 @@ INLINE void add_block(const uint16_t *scales, const quantised *x, const int32_t 
     }
 }
 
-/* Step `sum` of four: the products of block b + sum, the sums of two blocks before stored, those of
+/* A panel's span, unpacked to signed bytes, and rows in groups of 16; the last may have fewer. */
+typedef struct tile_task {
+    const uint16_t *scales;
+    const unsigned char *values;
+    const quantised *x;    /* the first group's first block of the span */
+    int32_t blocks, apart; /* from a group's first block to the next one's */
+    int32_t rows;
+    bool more; /* added to y */
+    float *y;
+    int64_t y_stride;
+} tile_task;
+
+/* Where one of the loop's stages is. */
+typedef struct tile_place {
+    const quantised *x;
+    int32_t block, row;
+} tile_place;
+
+INLINE bool next_group(const tile_task *t, tile_place *at) {
+    at->x++;
+    if (++at->block < t->blocks) return false;
+    at->x += t->apart - t->blocks;
+    at->block = 0;
+    at->row += SIDE;
+    return true;
+}
+
+INLINE void load_sums(const tile_task *t, int32_t row, vf acc[SIDE]) {
+    const float *y = t->y + row * t->y_stride;
+    UNROLL for (int r = 0; r < SIDE; r++) acc[r] =
+        t->more && row + r < t->rows ? v_load(y + r * t->y_stride) : v_zero();
+}
+
+INLINE void store_sums(const tile_task *t, int32_t row, const vf acc[SIDE]) {
+    float *y = t->y + row * t->y_stride;
+    UNROLL for (int r = 0; r < SIDE; r++) if (row + r < t->rows)
+        v_store(y + r * t->y_stride, acc[r]);
+}
+
+/* Step `sum` of four: the products of one block, the sums of two blocks before stored, those of
  * four before scaled and added. Tile numbers must be literals. */
-#define TILE_STEP(sum, row, weight, stored)                                                        \
+#define TILE_STEP(sum, row_tile, weight, stored)                                                   \
     do {                                                                                           \
-        int32_t at = b + sum;                                                                      \
-        if (at < blocks) {                                                                         \
-            _tile_loadd(row, x[at].values, TL_BLOCK);                                              \
-            _tile_loadd(weight, values + (size_t)at * UNPACKED, 64);                               \
+        if (first.row < t->rows) {                                                                 \
+            _tile_loadd(row_tile, first.x->values, TL_BLOCK);                                      \
+            _tile_loadd(weight, t->values + (size_t)first.block * UNPACKED, 64);                   \
             _tile_zero(sum);                                                                       \
-            _tile_dpbssd(sum, row, weight);                                                        \
+            _tile_dpbssd(sum, row_tile, weight);                                                   \
+            next_group(t, &first);                                                                 \
         }                                                                                          \
-        if (at >= STORE_LAG && at - STORE_LAG < blocks) _tile_stored(stored, sums[stored], 64);    \
-        if (at >= RING && at - RING < blocks)                                                      \
-            add_block(scales + (size_t)(at - RING) * TL_PANEL, &x[at - RING], sums[sum], acc);     \
+        if (step + sum >= STORE_LAG) _tile_stored(stored, sums[stored], 64);                       \
+        if (step + sum >= RING && last.row < t->rows) {                                            \
+            add_block(t->scales + (size_t)last.block * TL_PANEL, last.x, sums[sum], acc);          \
+            int32_t row = last.row;                                                                \
+            if (next_group(t, &last)) {                                                            \
+                store_sums(t, row, acc);                                                           \
+                load_sums(t, last.row, acc);                                                       \
+            }                                                                                      \
+        }                                                                                          \
         fetch(next);                                                                               \
     } while (0)
 
-/* 16 rows against some blocks of one panel whose values lie at `values` as signed bytes; added to
- * y where `more`. */
-static void tile_rows(const uint16_t *scales, const unsigned char *values, int32_t blocks,
-                      const quantised *x, ahead *next, bool more, float *y, int64_t y_stride) {
+/* All rows against a span of one panel: one row of blocks goes on into the next group's, so that
+ * the stages are filled once. */
+static void tile_rows(const tile_task *t, ahead *next) {
     _Alignas(64) int32_t sums[RING][SIDE * TL_PANEL];
     vf acc[SIDE];
-    UNROLL for (int r = 0; r < SIDE; r++) acc[r] = more ? v_load(y + r * y_stride) : v_zero();
-    for (int32_t b = 0; b < blocks + RING; b += RING) {
+    tile_place first = {.x = t->x}, last = first;
+    load_sums(t, 0, acc);
+    for (int32_t step = 0; last.row < t->rows; step = RING) {
         TILE_STEP(0, 4, 6, 2);
         TILE_STEP(1, 5, 7, 3);
         TILE_STEP(2, 4, 6, 0);
         TILE_STEP(3, 5, 7, 1);
     }
-    UNROLL for (int r = 0; r < SIDE; r++) v_store(y + r * y_stride, acc[r]);
 }
 
 #endif

@@ -80,14 +80,38 @@ INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to
         quantise_blocks(1, bias, x + b * TL_BLOCK, to + b, row);
 }
 
+#if defined(__AMX_INT8__)
+/* How many of `rows` are multiplied on tiles: whole groups, and a last one that is nearly full. */
+INLINE int32_t rows_on_tiles(int32_t rows) {
+    return rows % SIDE > 12 ? rows : rows - rows % SIDE;
+}
+#endif
+
+/* The rows that a group lacks, where it goes through a tile. */
+static void pad_group(int32_t rows, int32_t in, quantised *group) {
+#if defined(__AMX_INT8__)
+    if (rows_on_tiles(rows) < rows || rows == SIDE) return;
+    for (int32_t b = 0; b < in / TL_BLOCK; b++, group++) {
+        for (int32_t r = rows; r < SIDE; r++) {
+            group->scales[r] = 0.0f;
+            memset(group->values[r], 0, sizeof group->values[r]);
+        }
+    }
+#else
+    (void)rows, (void)in, (void)group;
+#endif
+}
+
 static void quantise_q8(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
     for (int32_t r = 0; r < rows; r++)
         quantise_row(128, x + r * x_stride, in, group, r);
+    pad_group(rows, in, group);
 }
 
 static void quantise_q4(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
     for (int32_t r = 0; r < rows; r++)
         quantise_row(8, x + r * x_stride, in, group, r);
+    pad_group(rows, in, group);
 }
 
 #endif
