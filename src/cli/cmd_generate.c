@@ -42,12 +42,16 @@ static bool stream(void *context, int32_t token) {
 
 static bool print_json(const cli_model *m, const tl_ids *ids, tl_error *error) {
     tl_buffer text = {0}, out = {0};
-    bool ok = tl_tokenizer_decode(m->tokenizer, ids->data, ids->count, true, &text, error);
+    bool ok = !m->tokenizer ||
+              tl_tokenizer_decode(m->tokenizer, ids->data, ids->count, true, &text, error);
     tl_buffer_append_string(&out, "{\"ids\":[");
     for (size_t i = 0; i < ids->count; i++)
         tl_buffer_append_format(&out, "%s%d", i ? "," : "", ids->data[i]);
-    tl_buffer_append_string(&out, "],\"text\":");
-    tl_json_append_string(&out, tl_buffer_string(&text), text.length);
+    tl_buffer_append_string(&out, "]");
+    if (m->tokenizer) {
+        tl_buffer_append_string(&out, ",\"text\":");
+        tl_json_append_string(&out, tl_buffer_string(&text), text.length);
+    }
     tl_buffer_append_string(&out, "}");
     if (ok) puts(tl_buffer_string(&out));
     tl_buffer_free(&text);
@@ -89,6 +93,16 @@ static bool generate(const cli_model *m, const tl_ids *prompt, const tl_ids *dec
     return ok;
 }
 
+/* From ids to ids no tokenizer is needed: without one the text is left out, and why is told. */
+static bool open_model(const cli_command *command, const cli_model_options *options, bool ids_only,
+                       cli_model *m, int *status) {
+    if (!cli_model_open(command, options, !ids_only, m, status)) return false;
+    tl_error error = {0};
+    if (ids_only && !(m->tokenizer = tl_tokenizer_open(m->directory, &error)))
+        fprintf(stderr, "tinyllm generate: no text: %s\n", error.message);
+    return true;
+}
+
 static int run(const cli_command *command, int argc, char **argv) {
     cli_model_options options = {0};
     const char *text = NULL, *ids = NULL, *decoder_ids = NULL, *bos = "auto";
@@ -127,7 +141,7 @@ static int run(const cli_command *command, int argc, char **argv) {
                   (!decoder_ids || cli_parse_ids(command, "decoder-ids", decoder_ids, &decoder));
     if (!parsed) {
         status = 2;
-    } else if (cli_model_open(command, &options, true, &m, &status)) {
+    } else if (open_model(command, &options, ids && json, &m, &status)) {
         const tl_model_spec *spec = &m.model->spec;
         tl_generate_options g = {.most_tokens = (int32_t)n,
                                  .ignore_eos = ignore_eos,
@@ -137,9 +151,8 @@ static int run(const cli_command *command, int argc, char **argv) {
                                  .seed = (uint64_t)seed};
         bool ok =
             ids || tl_request_encode(spec, m.tokenizer, when, text, strlen(text), &prompt, &error);
-        int32_t prefix = tl_request_prefix_token(spec, m.tokenizer);
-        if (ok && !ids && prompt.count == 0 && prefix >= 0)
-            ok = tl_ids_append(&prompt, &prefix, 1, &error);
+        int32_t prefix = ids ? -1 : tl_request_prefix_token(spec, m.tokenizer);
+        if (ok && prompt.count == 0 && prefix >= 0) ok = tl_ids_append(&prompt, &prefix, 1, &error);
         ok = ok && generate(&m, &prompt, &decoder, &g, json, &error);
         status = ok ? 0 : cli_fail(command, &error);
         cli_model_close(&m);

@@ -215,7 +215,7 @@ static void add_linear(const tl_engine *e, const tl_linear_weights *weights, con
 static void rotate(const tl_engine *e, float *x, int32_t rows, int32_t heads,
                    const int32_t *table_rows) {
     const tl_model_spec *s = &e->model->spec;
-    if (s->position != TL_POSITION_ROTARY) return;
+    if (s->position != TL_POSITION_ROTARY || s->rotary_dim == 0) return;
     tl_rotate(e->compute, x, (int64_t)heads * s->head_dim, rows, heads, s->head_dim,
               s->rotary_dim / 2, e->turn_cosines, e->turn_sines, table_rows);
 }
@@ -277,7 +277,7 @@ static void attend(tl_engine *e, const stage *g) {
         .scale =
             s->scale_by_layer ? s->attention_scale / (float)(g->layer + 1) : s->attention_scale,
         .causal = !encoder,
-        .window = g->layer >= s->window_layer ? s->window : 0,
+        .window = s->window_layers[g->layer / 64] >> (g->layer % 64) & 1 ? s->window : 0,
         .alibi_slopes = e->alibi_slopes,
         .relative_bias = !relative ? NULL
                          : encoder ? e->relative_encoder
@@ -377,8 +377,8 @@ static void run_layer(tl_engine *e, stage *g) {
     bool narrow = pass->narrow && g->layer + 1 == g->stack->n_layers;
     float *input = e->x;
     if (!s->norm_after) {
-        norm(e, &w->self.norm, e->x, g->rows, e->normed);
-        input = e->normed;
+        input = s->norm_replaces ? e->x : e->normed;
+        norm(e, &w->self.norm, e->x, g->rows, input);
     }
     project(e, g, input, !narrow);
     if (narrow) {
@@ -405,8 +405,9 @@ static void run_layer(tl_engine *e, stage *g) {
         return;
     }
     if (w->cross.q.weight.data) cross_attend(e, g);
-    norm(e, &w->ffn_norm, e->x, g->rows, e->normed);
-    feed_forward(e, g, e->normed);
+    input = s->norm_replaces ? e->x : e->normed;
+    norm(e, &w->ffn_norm, e->x, g->rows, input);
+    feed_forward(e, g, input);
 }
 
 /* ---- the pass -------------------------------------------------------------------------------- */

@@ -3,12 +3,32 @@
 
 #include <math.h>
 
+/* The dim that turns `turns` times within the original positions. */
+static double yarn_dim(const tl_model_spec *spec, double turns) {
+    return spec->rotary_period * log(spec->rope_original_positions / (turns * 2 * M_PI)) /
+           (2 * log(spec->rope_theta));
+}
+
+/* Fast dims keep their frequency, slow ones have it divided by the factor, on a ramp in between
+ * (Peng et al. 2023; _compute_yarn_parameters). */
+static float yarn_frequency(const tl_model_spec *spec, int32_t i, float power) {
+    double low = yarn_dim(spec, spec->rope_beta_fast), high = yarn_dim(spec, spec->rope_beta_slow);
+    if (!spec->rope_exact_range) low = floor(low), high = ceil(high);
+    low = fmax(low, 0);
+    high = fmin(high, spec->rotary_period - 1);
+    if (low == high) high += 0.001;
+    float ramp = fminf(fmaxf(((float)i - (float)low) / (float)(high - low), 0), 1);
+    float kept = 1 - ramp;
+    return 1.0f / ((float)spec->rope_factor * power) * (1 - kept) + 1.0f / power * kept;
+}
+
 /* Inverse frequencies in f32, as transformers computes them: 1 / theta^(2i / dim), then scaled
- * (modeling_rope_utils.py: linear, llama3). */
+ * (modeling_rope_utils.py: linear, llama3, yarn). */
 static float inverse_frequency(const tl_model_spec *spec, int32_t i) {
-    float exponent = (float)(2 * i) / (float)spec->rotary_dim;
-    float frequency = 1.0f / (float)pow(spec->rope_theta, exponent);
+    float exponent = (float)(2 * i) / (float)spec->rotary_period;
+    float power = (float)pow(spec->rope_theta, exponent), frequency = 1.0f / power;
     if (spec->rope_scaling == TL_ROPE_LINEAR) return frequency / (float)spec->rope_factor;
+    if (spec->rope_scaling == TL_ROPE_YARN) return yarn_frequency(spec, i, power);
     if (spec->rope_scaling != TL_ROPE_LLAMA3) return frequency;
     double low = spec->rope_original_positions / spec->rope_low_factor;
     double high = spec->rope_original_positions / spec->rope_high_factor;
@@ -33,12 +53,13 @@ static bool reserve_rotary(tl_engine *e, int32_t length, tl_error *error) {
     e->sines = e->cosines + positions * half;
     e->sine_maxima = e->sines + positions * half;
     float maximum = 0;
+    float scale = spec->rope_scaling == TL_ROPE_YARN ? (float)spec->rope_attention_factor : 1;
     for (size_t i = 0; i < half; i++) {
         float frequency = inverse_frequency(spec, (int32_t)i);
         for (size_t p = 0; p < positions; p++) {
             float angle = (float)p * frequency;
-            e->cosines[p * half + i] = (float)cos(angle);
-            e->sines[p * half + i] = (float)sin(angle);
+            e->cosines[p * half + i] = (float)cos(angle) * scale;
+            e->sines[p * half + i] = (float)sin(angle) * scale;
         }
     }
     for (size_t p = 0; p < positions; p++) {

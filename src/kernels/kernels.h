@@ -35,8 +35,9 @@ typedef struct tl_matrix {
 typedef enum tl_activation {
     TL_ACTIVATION_NONE,
     TL_ACTIVATION_RELU,
-    TL_ACTIVATION_GELU,      /* exact: x Φ(x), erf */
-    TL_ACTIVATION_GELU_TANH, /* gelu_new, gelu_pytorch_tanh */
+    TL_ACTIVATION_GELU,       /* exact: x Φ(x), erf */
+    TL_ACTIVATION_GELU_TANH,  /* gelu_new, gelu_pytorch_tanh */
+    TL_ACTIVATION_GELU_QUICK, /* x σ(1.702 x) */
     TL_ACTIVATION_SILU,
 } tl_activation;
 

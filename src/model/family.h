@@ -93,9 +93,20 @@ const tl_family *tl_family_find(const char *model_type);
 /* All of them, NULL-terminated. */
 extern const tl_family *const tl_families[];
 
-/* An activation by its name in transformers ("gelu_new"). */
-bool tl_activation_parse(const char *name, tl_activation *activation, const char *where,
-                         tl_error *error);
+/* An activation by its name in transformers ("gelu_new"); `field` is the key that holds it. */
+bool tl_activation_parse(const char *name, tl_activation *activation, const char *field,
+                         const char *where, tl_error *error);
+
+/* Sets the fields of `keys` that are in `config`; an error names the missing or wrong one. */
+bool tl_config_read_keys(const cJSON *config, const tl_config_key *keys, tl_model_spec *spec,
+                         const char *where, tl_error *error);
+
+/* Rotary keys, after the family's own; a family whose default has a rotary_fraction turns a part of
+ * each head. */
+bool tl_rotary_read(const cJSON *config, tl_model_spec *spec, const char *where, tl_error *error);
+
+/* The number of rotated dims, once head_dim is known. */
+bool tl_rotary_complete(tl_model_spec *spec, const char *where, tl_error *error);
 
 /* config.json as text → spec: for tl_model_read_spec and its fuzz target. */
 bool tl_model_parse_spec(const cJSON *config, tl_model_spec *spec, const char *where,

@@ -19,7 +19,15 @@ typedef enum tl_position_kind {
 } tl_position_kind;
 
 /* Rotary scaling variants, as config.json's rope_scaling names them. */
-typedef enum tl_rope_scaling { TL_ROPE_NONE, TL_ROPE_LINEAR, TL_ROPE_LLAMA3 } tl_rope_scaling;
+typedef enum tl_rope_scaling {
+    TL_ROPE_NONE,
+    TL_ROPE_LINEAR,
+    TL_ROPE_LLAMA3,
+    TL_ROPE_DYNAMIC, /* none up to the config's positions; longer sequences are refused */
+    TL_ROPE_YARN,
+} tl_rope_scaling;
+
+enum { TL_MOST_LAYERS = 1024 };
 
 /* Everything about an architecture that the forward pass asks. */
 typedef struct tl_model_spec {
@@ -36,7 +44,8 @@ typedef struct tl_model_spec {
 
     tl_norm_kind norm;
     float norm_eps;
-    bool norm_after; /* post-norm blocks (OPT-350m) */
+    bool norm_after;    /* post-norm blocks (OPT-350m) */
+    bool norm_replaces; /* x + f(x) with x ← norm x (BLOOM's option), not x + f(norm x) */
     bool final_norm;
     bool embed_norm;        /* BLOOM */
     bool parallel_residual; /* x + attention(norm1 x) + mlp(norm2 x) */
@@ -48,15 +57,21 @@ typedef struct tl_model_spec {
     tl_position_kind position;
     int32_t position_offset;
     double rotary_fraction; /* of each head's dims */
-    int32_t rotary_dim;     /* rotated dims of each head, from rotary_fraction */
+    int32_t rotary_dim;     /* rotated dims of each head, from rotary_fraction; even, may be 0 */
+    int32_t rotary_period;  /* frequencies are theta^(-2i / rotary_period): rotary_dim, or one less
+                               where the fraction gives an odd number */
     double rope_theta;
     tl_rope_scaling rope_scaling;
     double rope_factor, rope_low_factor, rope_high_factor;
     int32_t rope_original_positions;
+    double rope_attention_factor;          /* of cosines and sines (yarn); 0 for 1 */
+    double rope_beta_fast, rope_beta_slow; /* yarn: turns at its ramp's ends */
+    double rope_mscale, rope_mscale_all;   /* yarn: of the attention factor where it is not given */
+    bool rope_exact_range;                 /* yarn: the ramp's ends are not rounded outwards */
     bool rope_int8; /* PhoneLM: tables fake-quantised over each call's positions */
     int32_t relative_buckets, relative_max_distance;
-    int32_t window;       /* sliding window; 0 for none */
-    int32_t window_layer; /* the first layer that has it */
+    int32_t window;                              /* sliding window; 0 for none */
+    uint64_t window_layers[TL_MOST_LAYERS / 64]; /* bit by bit: the layers that have it */
     float attention_scale;
     bool scale_by_layer; /* attention_scale / (layer + 1) (GPT-2's option) */
     float embed_scale;   /* 1 */

@@ -8,7 +8,6 @@
 
 enum {
     CONFIG_LIMIT = 8 << 20,
-    MOST_LAYERS = 1024,
     MOST_WIDTH = 1 << 20,
     MOST_HEADS = 4096,
     MOST_VOCAB = 1 << 26,
@@ -19,14 +18,21 @@ static const struct {
     const char *name;
     tl_activation activation;
 } activations[] = {
-    {"relu", TL_ACTIVATION_RELU},           {"gelu", TL_ACTIVATION_GELU},
-    {"gelu_python", TL_ACTIVATION_GELU},    {"gelu_new", TL_ACTIVATION_GELU_TANH},
-    {"gelu_fast", TL_ACTIVATION_GELU_TANH}, {"gelu_pytorch_tanh", TL_ACTIVATION_GELU_TANH},
-    {"silu", TL_ACTIVATION_SILU},           {"swish", TL_ACTIVATION_SILU},
+    {"relu", TL_ACTIVATION_RELU},
+    {"gelu", TL_ACTIVATION_GELU},
+    {"gelu_python", TL_ACTIVATION_GELU},
+    {"gelu_new", TL_ACTIVATION_GELU_TANH},
+    {"gelu_fast", TL_ACTIVATION_GELU_TANH},
+    {"gelu_accurate", TL_ACTIVATION_GELU_TANH},
+    {"gelu_pytorch_tanh", TL_ACTIVATION_GELU_TANH},
+    {"gelu_python_tanh", TL_ACTIVATION_GELU_TANH},
+    {"quick_gelu", TL_ACTIVATION_GELU_QUICK},
+    {"silu", TL_ACTIVATION_SILU},
+    {"swish", TL_ACTIVATION_SILU},
 };
 
-bool tl_activation_parse(const char *name, tl_activation *activation, const char *where,
-                         tl_error *error) {
+bool tl_activation_parse(const char *name, tl_activation *activation, const char *field,
+                         const char *where, tl_error *error) {
     tl_buffer known = {0};
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
         if (strcmp(activations[i].name, name) == 0) {
@@ -36,8 +42,9 @@ bool tl_activation_parse(const char *name, tl_activation *activation, const char
         }
         tl_buffer_append_format(&known, "%s%s", i ? ", " : "", activations[i].name);
     }
-    tl_fail(error, TL_ERROR_UNSUPPORTED, "%s: activation '%.64s' is not known: expected one of %s",
-            where, name, tl_buffer_string(&known));
+    tl_fail(error, TL_ERROR_UNSUPPORTED,
+            "%s: field '%s': activation '%.64s' is not known: expected one of %s", where, field,
+            name, tl_buffer_string(&known));
     tl_buffer_free(&known);
     return false;
 }
@@ -65,14 +72,14 @@ static bool read_key(const cJSON *config, const tl_config_key *key, const char *
     case TL_KEY_ACTIVATION: {
         const char *value;
         return tl_json_string_or(config, name, "", &value, where, error) &&
-               tl_activation_parse(value, field, where, error);
+               tl_activation_parse(value, field, name, where, error);
     }
     }
     return false;
 }
 
-static bool read_keys(const cJSON *config, const tl_config_key *keys, tl_model_spec *spec,
-                      const char *where, tl_error *error) {
+bool tl_config_read_keys(const cJSON *config, const tl_config_key *keys, tl_model_spec *spec,
+                         const char *where, tl_error *error) {
     for (const tl_config_key *key = keys; key->names[0]; key++) {
         const char *found = NULL;
         for (int i = 0; i < 3 && key->names[i] && !found; i++)
@@ -85,66 +92,6 @@ static bool read_keys(const cJSON *config, const tl_config_key *keys, tl_model_s
     return true;
 }
 
-static const tl_config_key rotary_keys[] = {
-    TL_KEY(DOUBLE, rope_theta, "rope_theta", "rotary_emb_base"),
-    TL_KEY(DOUBLE, rotary_fraction, "partial_rotary_factor", "rotary_pct"),
-    TL_KEYS_END,
-};
-
-static const tl_config_key scaling_keys[] = {
-    TL_KEY(DOUBLE, rope_factor, "factor"),
-    TL_KEY(DOUBLE, rope_low_factor, "low_freq_factor"),
-    TL_KEY(DOUBLE, rope_high_factor, "high_freq_factor"),
-    TL_KEY(SIZE, rope_original_positions, "original_max_position_embeddings"),
-    TL_KEYS_END,
-};
-
-/* transformers 4 writes rope_theta and rope_scaling {type | rope_type, …} (null for none),
- * transformers 5 rope_parameters {rope_type, rope_theta, partial_rotary_factor, …}. */
-static bool read_rotary(const cJSON *config, tl_model_spec *spec, const char *where,
-                        tl_error *error) {
-    static const char *const objects[] = {"rope_scaling", "rope_parameters"};
-    spec->rope_theta = 10000;
-    if (spec->rotary_fraction == 0) spec->rotary_fraction = 1;
-    if (!read_keys(config, rotary_keys, spec, where, error)) return false;
-    for (int i = 0; i < 2; i++) {
-        const cJSON *object = tl_json_get(config, objects[i]);
-        if (!object) continue;
-        if (!cJSON_IsObject(object))
-            return tl_fail(error, TL_ERROR_FORMAT, "%s: field '%s': expected an object", where,
-                           objects[i]);
-        const char *type, *old_type;
-        if (!read_keys(object, rotary_keys, spec, where, error) ||
-            !read_keys(object, scaling_keys, spec, where, error) ||
-            !tl_json_string_or(object, "type", "default", &old_type, where, error) ||
-            !tl_json_string_or(object, "rope_type", old_type, &type, where, error))
-            return false;
-        if (strcmp(type, "linear") == 0)
-            spec->rope_scaling = TL_ROPE_LINEAR;
-        else if (strcmp(type, "llama3") == 0)
-            spec->rope_scaling = TL_ROPE_LLAMA3;
-        else if (strcmp(type, "default") != 0)
-            return tl_fail(error, TL_ERROR_UNSUPPORTED,
-                           "%s: '%s' has type '%.64s': expected default, linear or llama3", where,
-                           objects[i], type);
-    }
-    if (!(spec->rope_theta > 0) || !isfinite(spec->rope_theta))
-        return tl_fail(error, TL_ERROR_FORMAT, "%s: rope_theta is %g: expected a positive number",
-                       where, spec->rope_theta);
-    bool scaled = spec->rope_scaling != TL_ROPE_NONE;
-    if (scaled && (!(spec->rope_factor > 0) || !isfinite(spec->rope_factor)))
-        return tl_fail(error, TL_ERROR_FORMAT,
-                       "%s: rope scaling needs 'factor': expected a positive number", where);
-    if (spec->rope_scaling == TL_ROPE_LLAMA3 &&
-        (!(spec->rope_low_factor > 0) || !(spec->rope_high_factor > spec->rope_low_factor) ||
-         !spec->rope_original_positions))
-        return tl_fail(error, TL_ERROR_FORMAT,
-                       "%s: llama3 rope scaling needs 0 < 'low_freq_factor' < 'high_freq_factor' "
-                       "and 'original_max_position_embeddings'",
-                       where);
-    return true;
-}
-
 static bool check_range(const char *name, int64_t value, int64_t lowest, int64_t highest,
                         const char *where, tl_error *error) {
     if (value >= lowest && value <= highest) return true;
@@ -154,8 +101,8 @@ static bool check_range(const char *name, int64_t value, int64_t lowest, int64_t
 
 /* Fills in what follows from other fields and refuses what cannot be computed. */
 static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
-    if (!check_range("the number of layers", spec->layers, 1, MOST_LAYERS, where, error) ||
-        !check_range("the number of decoder layers", spec->decoder_layers, 0, MOST_LAYERS, where,
+    if (!check_range("the number of layers", spec->layers, 1, TL_MOST_LAYERS, where, error) ||
+        !check_range("the number of decoder layers", spec->decoder_layers, 0, TL_MOST_LAYERS, where,
                      error) ||
         !check_range("the hidden size", spec->dim, 1, MOST_WIDTH, where, error) ||
         !check_range("the number of heads", spec->heads, 1, MOST_HEADS, where, error))
@@ -183,14 +130,8 @@ static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
     if (!(spec->norm_eps >= 0) || !isfinite(spec->norm_eps))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: the norm's epsilon is %g: expected at least 0",
                        where, (double)spec->norm_eps);
-    if (spec->position == TL_POSITION_ROTARY) {
-        bool fraction = spec->rotary_fraction > 0 && spec->rotary_fraction <= 1;
-        spec->rotary_dim = fraction ? (int32_t)(spec->head_dim * spec->rotary_fraction) : 0;
-        if (spec->rotary_dim < 2 || spec->rotary_dim % 2)
-            return tl_fail(error, TL_ERROR_FORMAT,
-                           "%s: %g of %d dims are rotated: expected an even number", where,
-                           spec->rotary_fraction, spec->head_dim);
-    }
+    if (spec->position == TL_POSITION_ROTARY && !tl_rotary_complete(spec, where, error))
+        return false;
     if (spec->position == TL_POSITION_RELATIVE &&
         (spec->relative_buckets < 4 || spec->relative_buckets % 2 ||
          !check_range("relative_attention_num_buckets", spec->relative_buckets, 4, 4096, where,
@@ -206,7 +147,8 @@ static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
             return false;
         spec->max_length = spec->positions;
     } else {
-        spec->positions = INT32_MAX; /* computed, not looked up */
+        /* Computed, not looked up; beyond its positions a dynamic scaling depends on the length. */
+        spec->positions = spec->rope_scaling == TL_ROPE_DYNAMIC ? spec->max_length : INT32_MAX;
     }
     if (spec->attention_scale == 0) spec->attention_scale = (float)(1 / sqrt(spec->head_dim));
     if (spec->embed_scale == 0) spec->embed_scale = 1;
@@ -274,9 +216,9 @@ bool tl_model_parse_spec(const cJSON *config, tl_model_spec *spec, const char *w
     spec->bos = read_token(config, "bos_token_id");
     spec->eos = read_token(config, "eos_token_id");
     spec->stored = read_dtype(config);
-    return read_keys(config, common, spec, where, error) &&
-           read_keys(config, family->keys, spec, where, error) &&
-           (spec->position != TL_POSITION_ROTARY || read_rotary(config, spec, where, error)) &&
+    return tl_config_read_keys(config, common, spec, where, error) &&
+           tl_config_read_keys(config, family->keys, spec, where, error) &&
+           (spec->position != TL_POSITION_ROTARY || tl_rotary_read(config, spec, where, error)) &&
            (!family->adjust || family->adjust(config, spec, where, error)) &&
            complete(spec, where, error);
 }

@@ -112,6 +112,8 @@ double test_activation(tl_activation activation, double x) {
         return x * 0.5 * erfc(-x / sqrt(2.0));
     case TL_ACTIVATION_GELU_TANH:
         return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case TL_ACTIVATION_GELU_QUICK:
+        return x / (1 + exp(-1.702 * x));
     case TL_ACTIVATION_SILU:
         return x / (1 + exp(-x));
     case TL_ACTIVATION_NONE:

@@ -66,7 +66,16 @@ static void test_rope_of_both_transformers(void **state) {
     assert_int_equal(s.rope_scaling, TL_ROPE_LLAMA3);
     assert_true(s.rope_theta == 1e6 && s.rope_original_positions == 8192);
     assert_int_equal(s.stored, TL_BF16);
-    refused(LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}", "yarn");
+    s = spec_of(LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}");
+    assert_int_equal(s.rope_scaling, TL_ROPE_YARN);
+    assert_true(s.rope_original_positions == s.max_length && s.rope_beta_fast == 32);
+    assert_true(fabs(s.rope_attention_factor - (0.1 * log(4) + 1)) < 1e-12);
+    s = spec_of(LLAMA ",\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"dynamic\","
+                      "\"factor\":4}}");
+    assert_int_equal(s.positions, 64); /* as long as that it is no scaling at all */
+    s = spec_of(LLAMA ",\"partial_rotary_factor\":0.5}");
+    assert_int_equal(s.rotary_dim, s.head_dim); /* Llama's modeling file does not read it */
+    refused(LLAMA ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4}}", "longrope");
     refused(LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}}", "factor");
     refused(LLAMA ",\"rope_theta\":0}", "rope_theta");
 }
@@ -83,8 +92,16 @@ static void test_qwen_window_needs_its_switch(void **state) {
     snprintf(text, sizeof text, qwen, "true");
     tl_model_spec s = spec_of(text);
     assert_int_equal(s.window, 16);
-    assert_int_equal(s.window_layer, 2);
+    assert_int_equal(s.window_layers[0], 0xc);
     assert_true(s.qkv_bias && !s.output_bias);
+    snprintf(text, sizeof text, qwen,
+             "true,\"layer_types\":[\"full_attention\",\"sliding_attention\","
+             "\"full_attention\",\"sliding_attention\"]");
+    assert_int_equal(spec_of(text).window_layers[0], 0xa);
+    snprintf(text, sizeof text, qwen, "true,\"layer_types\":[\"full_attention\"]");
+    refused(text, "layer_types");
+    snprintf(text, sizeof text, qwen, "true,\"layer_types\":[1,2,3,\"linear_attention\"]");
+    refused(text, "layer_types");
 }
 
 static void test_other_families(void **state) {
@@ -100,6 +117,10 @@ static void test_other_families(void **state) {
                 "\"rotary_pct\":0.25}");
     assert_int_equal(s.rotary_dim, 4);
     assert_true(s.parallel_residual);
+    s = spec_of("{\"model_type\":\"gpt_neox\",\"vocab_size\":9,\"hidden_size\":64,"
+                "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"intermediate_size\":8,"
+                "\"rotary_pct\":0.33}"); /* 5 dims: as many frequencies as for 6 */
+    assert_true(s.rotary_dim == 6 && s.rotary_period == 5);
     s = spec_of("{\"model_type\":\"bloom\",\"vocab_size\":9,\"n_embed\":60,\"n_layer\":1,"
                 "\"num_attention_heads\":5}");
     assert_int_equal(s.head_dim, 12);
@@ -126,7 +147,7 @@ static void test_refuses_what_it_cannot_compute(void **state) {
     refused("{\"model_type\":\"mamba\"}", "gpt_neox");
     refused("{\"model_type\":\"llama\",\"vocab_size\":9}", "hidden_size");
     refused(LLAMA ",\"num_key_value_heads\":4}", "key-value");
-    refused(LLAMA ",\"hidden_act\":\"mish\"}", "mish");
+    refused(LLAMA ",\"hidden_act\":\"mish\"}", "'hidden_act': activation 'mish'");
     refused(LLAMA ",\"head_dim\":7}", "rotated");
     refused(LLAMA ",\"num_key_value_heads\":-1}", "num_key_value_heads");
     refused("{\"model_type\":\"gpt2\",\"vocab_size\":9,\"n_embd\":16,\"n_layer\":1,\"n_head\":3}",

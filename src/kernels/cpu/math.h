@@ -90,6 +90,8 @@ INLINE vf v_activate(tl_activation activation, vf x) {
         return v_gelu(x);
     case TL_ACTIVATION_GELU_TANH:
         return v_gelu_tanh(x);
+    case TL_ACTIVATION_GELU_QUICK:
+        return x * v_sigmoid(v_set(1.702f) * x);
     case TL_ACTIVATION_SILU:
         return v_silu(x);
     case TL_ACTIVATION_NONE:

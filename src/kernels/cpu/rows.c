@@ -51,6 +51,9 @@ void TL_NAME(tl_finish)(const tl_linear *op, const float *t, const float *g, int
         case TL_ACTIVATION_GELU_TANH:
             finish_row(TL_ACTIVATION_GELU_TANH, op, tr, gr, first_out, outs, residual, y);
             break;
+        case TL_ACTIVATION_GELU_QUICK:
+            finish_row(TL_ACTIVATION_GELU_QUICK, op, tr, gr, first_out, outs, residual, y);
+            break;
         case TL_ACTIVATION_SILU:
             finish_row(TL_ACTIVATION_SILU, op, tr, gr, first_out, outs, residual, y);
             break;

@@ -12,6 +12,7 @@ TL_INLINE float activate(int32_t activation, float x) {
     if (activation == TL_ACTIVATION_GELU) return 0.5f * x * (1 + erff(x * 0.70710678118654752f));
     if (activation == TL_ACTIVATION_GELU_TANH)
         return 0.5f * x * (1 + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+    if (activation == TL_ACTIVATION_GELU_QUICK) return x / (1 + expf(-1.702f * x));
     if (activation == TL_ACTIVATION_SILU) return x / (1 + expf(-x));
     return x;
 }

@@ -6,6 +6,7 @@ static const tl_config_key keys[] = {
     TL_NEED(SIZE, layers, "n_layer", "num_hidden_layers"),
     TL_NEED(SIZE, heads, "n_head", "num_attention_heads"),
     TL_KEY(FLOAT, norm_eps, "layer_norm_epsilon"),
+    TL_KEY(FLAG, norm_replaces, "apply_residual_connection_post_layernorm"),
     TL_KEYS_END,
 };
 
@@ -23,16 +24,6 @@ static const tl_weight_name names[] = {
     {.name = NULL},
 };
 
-static bool adjust(const cJSON *config, tl_model_spec *spec, const char *where, tl_error *error) {
-    static const char key[] = "apply_residual_connection_post_layernorm";
-    bool after;
-    (void)spec;
-    if (!tl_json_bool_or(config, key, false, &after, where, error)) return false;
-    return !after ||
-           tl_fail(error, TL_ERROR_UNSUPPORTED,
-                   "%s: '%s' is true: expected false, as in every published BLOOM", where, key);
-}
-
 const tl_family tl_family_bloom = {
     .model_type = "bloom",
     .prefixes = {"transformer.", "", "model."},
@@ -49,5 +40,4 @@ const tl_family tl_family_bloom = {
                  .ffn_bias = true,
                  .position = TL_POSITION_ALIBI,
                  .tied_head = true},
-    .adjust = adjust,
 };

@@ -57,8 +57,8 @@ static bool adjust(const cJSON *config, tl_model_spec *spec, const char *where, 
     if (!tl_json_string_or(config, "feed_forward_proj", "relu", &name, where, error)) return false;
     spec->gated = strncmp(name, gated, sizeof gated - 1) == 0;
     if (strcmp(name, "gated-gelu") == 0) name = "gated-gelu_new"; /* as T5Config does */
-    if (!tl_activation_parse(spec->gated ? name + sizeof gated - 1 : name, &spec->activation, where,
-                             error))
+    if (!tl_activation_parse(spec->gated ? name + sizeof gated - 1 : name, &spec->activation,
+                             "feed_forward_proj", where, error))
         return false;
     if (!tl_json_int_or(config, "decoder_start_token_id", 0, 0, spec->vocab - 1, &start, where,
                         error))
