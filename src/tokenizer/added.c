@@ -132,10 +132,12 @@ bool tl_added_split(const tl_added *added, const tl_trie *trie, const char *text
         size_t start = at;
         at = end;
         if (token->single_word && !stands_alone(text, length, start, end)) continue;
-        /* The token may have been reached by the one before it, through rstrip: then it comes
-         * without text of its own, as in the reference. */
-        if (token->lstrip && start > from) start = space_before(text, start, from);
+        /* The token before it may have taken its text, through rstrip: then it comes without text
+         * of its own, or, where it takes spaces on its left, only with what is left to take: so
+         * the reference. */
+        if (token->lstrip) start = start > from ? space_before(text, start, from) : from;
         if (token->rstrip) end = space_after(text, length, end);
+        if (end <= start) continue;
         if (from < start) tl_spans_add(spans, from, start, -1);
         tl_spans_add(spans, start, end, token->id);
         from = end;

@@ -11,8 +11,8 @@ enum { DECODER_LIMIT = 64 };
 
 /* All tokens as one run of bytes; a token with a character outside the byte alphabet stays as it
  * is. */
-static bool apply_byte_level(const tl_decoder *d, tl_work *work, const tl_pieces *in,
-                             tl_pieces *out, tl_error *error) {
+static bool apply_byte_level(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+                             tl_error *error) {
     (void)d, (void)work;
     tl_buffer bytes = {0};
     for (size_t i = 0; i < in->count; i++) {
@@ -28,7 +28,7 @@ static bool apply_byte_level(const tl_decoder *d, tl_work *work, const tl_pieces
             tl_buffer_append_byte(&bytes, (char)byte);
         }
     }
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     tl_utf8_lossy(tl_buffer_string(&bytes), bytes.length, &out->own);
     tl_pieces_push_own(out, 0, true);
     out->failed |= bytes.failed;
@@ -36,11 +36,11 @@ static bool apply_byte_level(const tl_decoder *d, tl_work *work, const tl_pieces
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_metaspace(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_metaspace(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                             tl_error *error) {
     (void)work;
     size_t size = strlen(d->replacement);
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         const char *at = in->text + in->items[i].start, *end = at + in->items[i].length;
         size_t start = out->own.length;
@@ -88,9 +88,9 @@ static bool append_regex_replaced(const tl_decoder *d, tl_work *work, const char
     return true;
 }
 
-static bool apply_replace(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_replace(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                           tl_error *error) {
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         const char *text = in->text + in->items[i].start;
         size_t start = out->own.length;
@@ -130,11 +130,11 @@ static void flush_bytes(tl_buffer *bytes, tl_pieces *out) {
     tl_buffer_clear(bytes);
 }
 
-static bool apply_byte_fallback(const tl_decoder *d, tl_work *work, const tl_pieces *in,
-                                tl_pieces *out, tl_error *error) {
+static bool apply_byte_fallback(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+                                tl_error *error) {
     (void)d, (void)work;
     tl_buffer bytes = {0};
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         const char *text = in->text + in->items[i].start;
         int byte = byte_token(text, in->items[i].length);
@@ -153,21 +153,21 @@ static bool apply_byte_fallback(const tl_decoder *d, tl_work *work, const tl_pie
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_fuse(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_fuse(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                        tl_error *error) {
     (void)d, (void)work;
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++)
         tl_buffer_append(&out->own, in->text + in->items[i].start, in->items[i].length);
     tl_pieces_push_own(out, 0, true);
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_strip(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_strip(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                         tl_error *error) {
     (void)work;
     size_t size = strlen(d->literal);
-    tl_pieces_clear(out, in->text);
+    tl_pieces_view(out, in);
     for (size_t i = 0; i < in->count; i++) {
         size_t start = in->items[i].start, length = in->items[i].length;
         for (int64_t n = 0;
@@ -201,11 +201,11 @@ static void clean_up(tl_buffer *text) {
     }
 }
 
-static bool apply_wordpiece(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_wordpiece(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                             tl_error *error) {
     (void)work;
     size_t prefix = strlen(d->literal);
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         const char *text = in->text + in->items[i].start;
         size_t length = in->items[i].length;
@@ -224,10 +224,10 @@ static bool apply_wordpiece(const tl_decoder *d, tl_work *work, const tl_pieces 
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_bpe(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+static bool apply_bpe(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                       tl_error *error) {
     (void)work;
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         size_t start = out->own.length;
         append_replaced(&out->own, in->text + in->items[i].start, in->items[i].length, d->literal,
@@ -279,7 +279,7 @@ static bool read_bpe(tl_decoder *d, const cJSON *json, const char *where, tl_err
 /* The decoders this build knows. */
 static const struct {
     const char *type;
-    bool (*apply)(const tl_decoder *d, tl_work *work, const tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     bool (*read)(tl_decoder *d, const cJSON *json, const char *where, tl_error *error);
 } kinds[] = {

@@ -7,7 +7,7 @@
 typedef struct tl_decoder tl_decoder;
 
 struct tl_decoder {
-    bool (*apply)(const tl_decoder *decoder, tl_work *work, const tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_decoder *decoder, tl_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     char
         *literal; /* Replace: the pattern; Strip: the character; WordPiece, BPEDecoder: the affix */

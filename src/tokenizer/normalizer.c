@@ -1,5 +1,6 @@
 #include "tokenizer/normalizer.h"
 
+#include "tokenizer/ages.h"
 #include "tokenizer/components.h"
 #include "tokenizer/utf8.h"
 
@@ -46,7 +47,9 @@ static bool all_composed(const char *text, size_t length) {
 }
 
 static unsigned combining_class(int32_t point) {
-    return point < 0x300 ? 0 : (unsigned)utf8proc_get_property(point)->combining_class;
+    return point < 0x300 || tl_is_inert((uint32_t)point)
+               ? 0
+               : (unsigned)utf8proc_get_property(point)->combining_class;
 }
 
 /* Sorts a run of combining characters by class, equal ones in their order. */
@@ -86,8 +89,13 @@ static bool decompose(tl_normal *normal, int form, size_t *count, tl_error *erro
          at += tl_utf8_size(*at)) {
         if (!tl_work_points(work, used + EXPANSION, error)) return false;
         int boundary;
-        utf8proc_ssize_t got = utf8proc_decompose_char(
-            (utf8proc_int32_t)tl_utf8_at(at), work->points + used, EXPANSION, options, &boundary);
+        utf8proc_int32_t point = (utf8proc_int32_t)tl_utf8_at(at);
+        utf8proc_ssize_t got = 1;
+        if (tl_is_inert((uint32_t)point))
+            work->points[used] = point;
+        else
+            got =
+                utf8proc_decompose_char(point, work->points + used, EXPANSION, options, &boundary);
         if (got < 0 || got > EXPANSION)
             return tl_fail(error, TL_ERROR_FORMAT, "normalizing: %s", utf8proc_errmsg(got));
         for (utf8proc_ssize_t i = 0; i < got; i++, used++) {
@@ -101,15 +109,30 @@ static bool decompose(tl_normal *normal, int form, size_t *count, tl_error *erro
     return true;
 }
 
+/* Composes in place what lies between inert characters; returns how many characters are left. */
+static size_t compose(int32_t *points, size_t count) {
+    size_t used = 0, start = 0;
+    for (size_t i = 0; i <= count; i++) {
+        if (i < count && !tl_is_inert((uint32_t)points[i])) continue;
+        if (i > start) {
+            utf8proc_ssize_t left = utf8proc_normalize_utf32(
+                points + start, (utf8proc_ssize_t)(i - start), UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+            memmove(points + used, points + start, (size_t)left * sizeof *points);
+            used += (size_t)left;
+        }
+        if (i < count) points[used++] = points[i];
+        start = i + 1;
+    }
+    return used;
+}
+
 static bool apply_form(const tl_normalizer *n, tl_normal *normal, tl_error *error) {
     bool composed = n->form & UTF8PROC_COMPOSE;
     if (composed && !(n->form & UTF8PROC_COMPAT) && all_composed(normal->text, normal->length))
         return true;
     size_t count = 0;
     if (!decompose(normal, n->form, &count, error)) return false;
-    if (composed && count)
-        count = (size_t)utf8proc_normalize_utf32(normal->work->points, (utf8proc_ssize_t)count,
-                                                 UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    if (composed) count = compose(normal->work->points, count);
     tl_buffer *out = begin(normal);
     for (size_t i = 0; i < count; i++)
         tl_utf8_append(out, (uint32_t)normal->work->points[i]);
@@ -143,13 +166,14 @@ static bool replace_literal(const tl_normalizer *n, tl_normal *normal, tl_error 
 
 static bool replace_regex(const tl_normalizer *n, tl_normal *normal, tl_error *error) {
     tl_matcher *matcher = tl_work_matcher(normal->work, error);
-    if (!matcher) return false;
+    tl_work *work = normal->work;
+    const char *subject = tl_stand_in_text(normal->text, normal->length, &work->stand_ins, error);
+    if (!matcher || !subject) return false;
     size_t at = 0, last = SIZE_MAX, copied = 0;
     tl_match match;
     tl_buffer *out = NULL;
     for (;;) {
-        if (!tl_regex_next(n->regex, matcher, normal->text, normal->length, &at, &last, &match,
-                           error))
+        if (!tl_regex_next(n->regex, matcher, subject, normal->length, &at, &last, &match, error))
             return false;
         if (!match.found) break;
         if (!out) out = begin(normal);

@@ -2,9 +2,18 @@
 
 #include <stdlib.h>
 
-void tl_pieces_clear(tl_pieces *pieces, const char *text) {
+void tl_pieces_clear(tl_pieces *pieces) {
     tl_buffer_clear(&pieces->own);
-    pieces->text = text;
+    pieces->text = NULL;
+    pieces->count = 0;
+    pieces->failed = false;
+}
+
+void tl_pieces_view(tl_pieces *pieces, tl_pieces *in) {
+    tl_buffer spare = pieces->own;
+    pieces->own = in->own;
+    in->own = spare;
+    pieces->text = in->text;
     pieces->count = 0;
     pieces->failed = false;
 }

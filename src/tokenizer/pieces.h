@@ -17,8 +17,12 @@ typedef struct tl_pieces {
     bool failed; /* memory ran out: content is incomplete */
 } tl_pieces;
 
-/* Empty, with memory kept; `text` is what the pieces will cut, NULL for `own`. */
-void tl_pieces_clear(tl_pieces *pieces, const char *text);
+/* Empty, with memory kept; the pieces will cut `own`. */
+void tl_pieces_clear(tl_pieces *pieces);
+
+/* Empty; the pieces will cut the text that `in` cuts, and hold its memory from now on: the step
+ * after next writes to what is then free. */
+void tl_pieces_view(tl_pieces *pieces, tl_pieces *in);
 void tl_pieces_free(tl_pieces *pieces);
 
 /* Appends a piece of `text`. */

@@ -1,5 +1,6 @@
 #include "tokenizer/pretokenizer.h"
 
+#include "tokenizer/ages.h"
 #include "tokenizer/components.h"
 #include "tokenizer/utf8.h"
 
@@ -16,11 +17,12 @@ static const char gpt2_pattern[] =
 static bool regex_matches(const tl_pretokenizer *p, tl_work *work, const char *text, size_t length,
                           tl_error *error) {
     tl_matcher *matcher = tl_work_matcher(work, error);
-    if (!matcher) return false;
+    const char *subject = tl_stand_in_text(text, length, &work->stand_ins, error);
+    if (!matcher || !subject) return false;
     size_t at = 0, last = SIZE_MAX, from = 0;
     tl_match match;
     for (;;) {
-        if (!tl_regex_next(p->regex, matcher, text, length, &at, &last, &match, error))
+        if (!tl_regex_next(p->regex, matcher, subject, length, &at, &last, &match, error))
             return false;
         if (!match.found) break;
         if (from < match.start) tl_spans_add(&work->matches, from, match.start, 0);
@@ -96,9 +98,9 @@ static void cut(const tl_pretokenizer *p, const tl_spans *matches, tl_piece whol
     out->count = kept;
 }
 
-static bool apply_split(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
-                        tl_pieces *out, tl_error *error) {
-    tl_pieces_clear(out, in->text);
+static bool apply_split(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+                        tl_error *error) {
+    tl_pieces_view(out, in);
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
         const char *text = in->text + piece.start;
@@ -117,9 +119,9 @@ static bool apply_split(const tl_pretokenizer *p, tl_work *work, const tl_pieces
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_byte_level(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
-                             tl_pieces *out, tl_error *error) {
-    tl_pieces_clear(out, NULL);
+static bool apply_byte_level(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+                             tl_error *error) {
+    tl_pieces_clear(out);
     tl_buffer spaced = {0};
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
@@ -163,11 +165,11 @@ static void push_metaspace(const tl_pretokenizer *p, tl_pieces *out, size_t star
     tl_pieces_add(out, from, out->own.length - from, first && from == start);
 }
 
-static bool apply_metaspace(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
-                            tl_pieces *out, tl_error *error) {
+static bool apply_metaspace(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+                            tl_error *error) {
     (void)work;
     size_t size = strlen(p->replacement);
-    tl_pieces_clear(out, NULL);
+    tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
         const char *text = in->text + piece.start, *end = text + piece.length;
@@ -189,10 +191,10 @@ static bool apply_metaspace(const tl_pretokenizer *p, tl_work *work, const tl_pi
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
+static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, tl_pieces *in,
                                tl_pieces *out, tl_error *error) {
     (void)work;
-    tl_pieces_clear(out, in->text);
+    tl_pieces_view(out, in);
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
         size_t from = 0, at = 0;
@@ -210,11 +212,11 @@ static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, const tl
 }
 
 /* Runs of word characters, and runs of other visible ones: \w+|[^\w\s]+. */
-static bool apply_whitespace(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in,
-                             tl_pieces *out, tl_error *error) {
+static bool apply_whitespace(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+                             tl_error *error) {
     enum { SPACE, WORD, OTHER };
     (void)p, (void)work;
-    tl_pieces_clear(out, in->text);
+    tl_pieces_view(out, in);
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
         const char *text = in->text + piece.start;
@@ -353,7 +355,7 @@ static bool read_fixed_length(tl_pretokenizer *p, const cJSON *json, const char 
 /* The pre-tokenizers this build knows. BertPreTokenizer is two steps, and read as such. */
 static const struct {
     const char *type;
-    bool (*apply)(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     bool (*read)(tl_pretokenizer *p, const cJSON *json, const char *where, tl_error *error);
 } kinds[] = {
@@ -421,7 +423,8 @@ void tl_pretokenizers_free(tl_pretokenizers *list) {
 bool tl_pretokenizers_apply(const tl_pretokenizers *list, tl_work *work, const char *text,
                             size_t length, bool first, const tl_pieces **pieces, tl_error *error) {
     tl_pieces *in = &work->pieces[0], *out = &work->pieces[1];
-    tl_pieces_clear(in, text);
+    tl_pieces_clear(in);
+    in->text = text;
     tl_pieces_add(in, 0, length, first);
     if (!tl_pieces_finish(in, error)) return false;
     for (int i = 0; i < list->count; i++) {

@@ -22,7 +22,7 @@ typedef enum tl_prepend {
 typedef struct tl_pretokenizer tl_pretokenizer;
 
 struct tl_pretokenizer {
-    bool (*apply)(const tl_pretokenizer *p, tl_work *work, const tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     /* How a splitter finds what to split at: one of three. */
     bool (*is_match)(uint32_t point);

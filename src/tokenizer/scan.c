@@ -2,6 +2,8 @@
 
 #include "tokenizer/utf8.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,20 +115,55 @@ bool tl_scan_string(tl_scan *scan, const char **text, size_t *length) {
     return !scan->unescaped.failed || tl_fail_memory(scan->error, *length, "a string");
 }
 
+/* As serde_json reads it: what the digits spell times or over a power of ten, each rounded. That
+ * may be one unit off the nearest double, and decides which of two equal ways of splitting wins. */
+static double scaled(uint64_t digits, int64_t exponent) {
+    double value = (double)digits;
+    for (; exponent < -308 && value != 0; exponent += 308)
+        value /= 1e308;
+    if (exponent > 308) return value == 0 ? 0 : INFINITY;
+    char power[8];
+    snprintf(power, sizeof power, "1e%d", exponent < 0 ? (int)-exponent : (int)exponent);
+    double ten = strtod(power, NULL);
+    return exponent < 0 ? value / ten : value * ten;
+}
+
+/* Reads digits into `value` until it is full; the rest are only counted. */
+static size_t read_digits(tl_scan *scan, uint64_t *value, size_t *dropped) {
+    const char *start = scan->at;
+    for (; scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9'; scan->at++) {
+        unsigned digit = (unsigned)(*scan->at - '0');
+        if (*dropped || *value > (UINT64_MAX - digit) / 10)
+            ++*dropped;
+        else
+            *value = *value * 10 + digit;
+    }
+    return (size_t)(scan->at - start);
+}
+
 bool tl_scan_number(tl_scan *scan, double *value) {
-    skip_space(scan);
-    char text[64];
-    size_t length = 0;
-    while (scan->at + length < scan->end && length < sizeof text - 1 && scan->at[length] &&
-           strchr("+-.eE0123456789", scan->at[length]))
-        length++;
-    memcpy(text, scan->at, length);
-    text[length] = 0;
-    char *end;
-    *value = strtod(text, &end);
-    if (length == 0 || *end || text[0] == '+' || text[0] == '.')
-        return tl_scan_fail(scan, "a number");
-    scan->at += length;
+    uint64_t digits = 0, power = 0;
+    size_t whole_dropped = 0, fraction = 0, dropped = 0, ignored = 0;
+    bool negative = tl_scan_accept(scan, '-'), below = false;
+    if (!read_digits(scan, &digits, &whole_dropped)) return tl_scan_fail(scan, "a number");
+    dropped = whole_dropped;
+    if (scan->at < scan->end && *scan->at == '.') {
+        scan->at++;
+        fraction = read_digits(scan, &digits, &dropped);
+        if (!fraction) return tl_scan_fail(scan, "a number");
+        fraction -= dropped - whole_dropped;
+    }
+    if (scan->at < scan->end && (*scan->at == 'e' || *scan->at == 'E')) {
+        scan->at++;
+        below = scan->at < scan->end && *scan->at == '-';
+        if (scan->at < scan->end && (*scan->at == '-' || *scan->at == '+')) scan->at++;
+        if (!read_digits(scan, &power, &ignored)) return tl_scan_fail(scan, "a number");
+        if (power > 100000) power = 100000;
+    }
+    int64_t exponent = (int64_t)whole_dropped - (int64_t)fraction;
+    exponent += below ? -(int64_t)power : (int64_t)power;
+    *value = scaled(digits, exponent);
+    if (negative) *value = -*value;
     return true;
 }
 

@@ -214,7 +214,7 @@ bool tl_tokenizer_decode(const tl_tokenizer *tokenizer, const int32_t *ids, size
                          bool skip_special, tl_buffer *text, tl_error *error) {
     tl_work work = {0};
     tl_pieces *tokens = &work.pieces[0];
-    tl_pieces_clear(tokens, NULL);
+    tl_pieces_clear(tokens);
     for (size_t i = 0; i < count; i++) {
         size_t length, start = tokens->own.length;
         const char *token = token_text(tokenizer, ids[i], &length);

@@ -1,5 +1,7 @@
 #include "tokenizer/utf8.h"
 
+#include "tokenizer/ages.h"
+
 #include <string.h>
 #include <utf8proc.h>
 
@@ -73,16 +75,24 @@ void tl_utf8_append(tl_buffer *out, uint32_t point) {
     tl_buffer_append(out, bytes, (size_t)size);
 }
 
+void tl_utf8_write(char *at, uint32_t point) {
+    utf8proc_encode_char((utf8proc_int32_t)point, (utf8proc_uint8_t *)at);
+}
+
+static utf8proc_category_t category_of(uint32_t point) {
+    return utf8proc_category((utf8proc_int32_t)tl_stand_in(point));
+}
+
 bool tl_is_whitespace(uint32_t point) {
     if (point < 0x80) return point == ' ' || (point >= '\t' && point <= '\r');
     if (point == 0x85) return true;
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
+    utf8proc_category_t category = category_of(point);
     return category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP;
 }
 
 bool tl_is_numeric(uint32_t point) {
     if (point < 0x80) return point >= '0' && point <= '9';
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
+    utf8proc_category_t category = category_of(point);
     return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
 }
 
@@ -91,16 +101,19 @@ bool tl_is_punctuation(uint32_t point) {
         return point > ' ' && point < 0x7f && !(point >= '0' && point <= '9') &&
                !(point >= 'A' && point <= 'Z') && !(point >= 'a' && point <= 'z');
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
-    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO &&
+           !tl_is_later(point, 8);
 }
 
 bool tl_is_mark(uint32_t point) {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
-    return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+    return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME &&
+           !tl_is_later(point, 9);
 }
 
 bool tl_is_mark_nonspacing(uint32_t point) {
-    return utf8proc_category((utf8proc_int32_t)point) == UTF8PROC_CATEGORY_MN;
+    return utf8proc_category((utf8proc_int32_t)point) == UTF8PROC_CATEGORY_MN &&
+           !tl_is_later(point, 8);
 }
 
 /* Letters by property though symbols by category: circled and squared Latin letters. */
@@ -113,7 +126,7 @@ bool tl_is_word(uint32_t point) {
     if (point < 0x80)
         return (point >= '0' && point <= '9') || (point >= 'A' && point <= 'Z') ||
                (point >= 'a' && point <= 'z') || point == '_';
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
+    utf8proc_category_t category = category_of(point);
     return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
            category == UTF8PROC_CATEGORY_PC || point == 0x200c || point == 0x200d ||
            is_lettered_symbol(point);
@@ -121,5 +134,6 @@ bool tl_is_word(uint32_t point) {
 
 bool tl_is_control_or_format(uint32_t point) {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)point);
-    return category >= UTF8PROC_CATEGORY_CC && category <= UTF8PROC_CATEGORY_CO;
+    return category >= UTF8PROC_CATEGORY_CC && category <= UTF8PROC_CATEGORY_CO &&
+           !tl_is_later(point, 8);
 }

@@ -13,6 +13,9 @@ void tl_utf8_lossy(const char *text, size_t length, tl_buffer *out);
 
 void tl_utf8_append(tl_buffer *out, uint32_t point);
 
+/* Writes the character's one to four bytes. */
+void tl_utf8_write(char *at, uint32_t point);
+
 /* Bytes of the character that starts with `lead`, in valid text. */
 static inline size_t tl_utf8_size(char lead) {
     unsigned char byte = (unsigned char)lead;

@@ -23,6 +23,7 @@ void tl_spans_free(tl_spans *spans) {
 
 void tl_work_free(tl_work *work) {
     tl_buffer_free(&work->repaired);
+    tl_buffer_free(&work->stand_ins);
     for (int i = 0; i < 2; i++) {
         tl_buffer_free(&work->normal[i]);
         tl_pieces_free(&work->pieces[i]);

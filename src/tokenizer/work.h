@@ -44,6 +44,7 @@ typedef struct tl_best {
 typedef struct tl_work {
     tl_buffer repaired;       /* the text given, when it was not valid UTF-8 */
     tl_buffer normal[2];      /* what normalizers write, in turn */
+    tl_buffer stand_ins;      /* a text as patterns see it */
     tl_pieces pieces[2];      /* what pre-tokenizers and decoders write, in turn */
     tl_spans raw, normalized; /* stretches between added tokens */
     tl_spans matches;         /* of one pre-tokenizer or normalizer */

@@ -65,7 +65,7 @@ def gpt2(rng, vocab):
 
 def llama(rng, vocab):
     h, kv = heads(rng)
-    d = rng.choice([2, 4, 6, 8, 14, 32, 80])
+    d = rng.choice([4, 6, 8, 14, 32, 80])
     dim = h * d if rng.random() < 0.4 else h * rng.choice([4, 6, 11])
     positions = rng.choice([64, 128, 2048])
     return hf.LlamaConfig(vocab_size=vocab, hidden_size=dim, num_attention_heads=h,

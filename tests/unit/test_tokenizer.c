@@ -1,5 +1,8 @@
 /* tokenizer: the components of tokenizer.json, one small case for each rule. */
 #include "support/tokenizer_fixture.h"
+#include "tokenizer/ages.h"
+#include "tokenizer/scan.h"
+#include "tokenizer/utf8.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -237,6 +240,85 @@ static void test_added_tokens(void **state) {
     tl_tokenizer_free(t);
 }
 
+/* A token that takes the spaces on its left finds nothing left where the one before took them. */
+static void test_added_tokens_that_share_spaces(void **state) {
+    (void)state;
+    tl_tokenizer *t = must_open(
+        fixture_bpe, ", \"added_tokens\": ["
+                     "{\"id\": 7, \"content\": \"X\", \"rstrip\": true, \"normalized\": false},"
+                     "{\"id\": 8, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true,"
+                     " \"normalized\": false}]");
+    assert_encodes(t, "aX \n \nb", "0 7 1");
+    assert_encodes(t, "a \n \nb", "0 8 1");
+    tl_tokenizer_free(t);
+}
+
+/* Steps that cut the text of a step before the last: it must not have been written over. */
+static void test_steps_that_only_cut(void **state) {
+    (void)state;
+    tl_tokenizer *t =
+        must_open("{\"type\": \"WordLevel\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0,"
+                  " \"▁a\": 1, \"-\": 2, \"b\": 3, \"_<c \": 4}}",
+                  ", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": ["
+                  "{\"type\": \"Metaspace\", \"replacement\": \"▁\"},"
+                  "{\"type\": \"Split\", \"pattern\": {\"String\": \"-\"}, \"behavior\":"
+                  " \"Isolated\", \"invert\": false},"
+                  "{\"type\": \"Punctuation\"}, {\"type\": \"Digits\"}]},"
+                  " \"decoder\": {\"type\": \"Sequence\", \"decoders\": ["
+                  "{\"type\": \"Strip\", \"content\": \"_\", \"start\": 1, \"stop\": 0},"
+                  "{\"type\": \"Strip\", \"content\": \" \", \"start\": 0, \"stop\": 1},"
+                  "{\"type\": \"Fuse\"}]}");
+    assert_encodes(t, "a-b", "1 2 3");
+    assert_decodes(t, "4 3", false, "<cb");
+    tl_tokenizer_free(t);
+}
+
+/* Patterns know what Unicode 16 assigned; normalization nothing since Unicode 10. */
+static void test_versions_of_unicode(void **state) {
+    (void)state;
+    tl_tokenizer *t = must_open(
+        "{\"type\": \"WordLevel\", \"unk_token\": \"?\", \"vocab\": {\"?\": 0,"
+        " \"a\U0001e4d0\": 1, \"-\": 2, \"\U0001ccf0\": 3, \"a\u08cf\u0301\": 4, \"\u2e43\": 5}}",
+        ", \"normalizer\": {\"type\": \"NFC\"}, \"pre_tokenizer\": {\"type\": \"Sequence\","
+        " \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "
+        "\"[\\\\p{L}\\\\p{M}]+\"},"
+        " \"behavior\": \"Isolated\", \"invert\": false}, {\"type\": \"Digits\"}]}");
+    assert_encodes(t, "a\U0001e4d0-\U0001ccf0-", "1 2 3 2");
+    assert_encodes(t, "a\u08cf\u0301", "4");
+    tl_tokenizer_free(t);
+    assert_true(tl_stand_in(0x4e00) == 0x4e00 && tl_stand_in(0x2ebf0) == 0x30000);
+    assert_false(tl_is_punctuation(0x2e43));
+    assert_true(tl_is_punctuation(0x2e42));
+}
+
+static void test_numbers_as_the_reference_reads_them(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double value;
+    } cases[] = {
+        {"-2.8904671867899373", -(28904671867899373.0 / 1e16)},
+        {"0.12345678901234567890123", 12345678901234567890.0 / 1e20},
+        {"123456789012345678901234", 12345678901234567890.0 * 1e4},
+        {"-1.5e-3", -(15 / 1e4)},
+        {"25E+1", 250},
+        {"1e-400", 0},
+        {"0", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tl_error error = {0};
+        double value;
+        tl_scan scan = {.text = cases[i].text,
+                        .at = cases[i].text,
+                        .end = cases[i].text + strlen(cases[i].text),
+                        .file = "numbers",
+                        .error = &error};
+        assert_ok(tl_scan_number(&scan, &value), error);
+        if (value != cases[i].value) fail_msg("%s: %.17g", cases[i].text, value);
+        assert_ptr_equal(scan.at, scan.end);
+    }
+}
+
 static void test_post_processors(void **state) {
     (void)state;
     const char template[] =
@@ -347,6 +429,10 @@ int main(void) {
         cmocka_unit_test(test_metaspace_schemes),
         cmocka_unit_test(test_normalizers),
         cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_added_tokens_that_share_spaces),
+        cmocka_unit_test(test_steps_that_only_cut),
+        cmocka_unit_test(test_versions_of_unicode),
+        cmocka_unit_test(test_numbers_as_the_reference_reads_them),
         cmocka_unit_test(test_post_processors),
         cmocka_unit_test(test_invalid_utf8_counts_as_replacement),
         cmocka_unit_test(test_long_words_stay_near_linear),
