@@ -4,7 +4,8 @@
  * memory.
  *
  * The order of every element is the instruction's, 32 columns at a time, whatever the number of
- * rows: the tiles are always whole, padded with zeros. */
+ * rows: the tiles are always whole, padded with zeros; only with one row are those of x and of the
+ * sums a column wide. */
 #include "kernels/cpu/functions.h"
 #include "kernels/cpu/tile_config.h"
 
@@ -22,6 +23,13 @@ static const tile_config whole_tiles = {
     .palette = 1,
     .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
     .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE},
+};
+
+/* For one row: 0 the sums, 2 and 3 x, of one column; 4 and 5 the weights. */
+static const tile_config row_tiles = {
+    .palette = 1,
+    .row_bytes = {4, 0, 4, 4, 64, 64},
+    .rows = {SIDE, 0, SIDE, SIDE, SIDE, SIDE},
 };
 
 static int32_t steps(int32_t in) {
@@ -129,14 +137,78 @@ static void put(const float *sums, int32_t rows, float *y, int64_t y_stride) {
         v_store(y + r * y_stride, lines[r]);
 }
 
-static void run(const tl_product *p) {
+/* ---- one row ---- */
+
+/* The row as bf16. */
+static void narrow_row(const float *x, int32_t in, uint16_t *to) {
+    for (int32_t k = 0; k < in; k += STEP) {
+        vb step = narrow_n(x + k, in - k);
+        memcpy(to + k, &step, sizeof step);
+    }
+}
+
+/* One step of 16 rows of f16 weights as bf16. */
+INLINE void stage_step(const uint16_t *w, size_t row_step, uint16_t *to) {
+    UNROLL for (int r = 0; r < SIDE; r++) {
+        vb step = load_step(TL_F16, w + (size_t)r * row_step, STEP);
+        memcpy(to + r * STEP, &step, sizeof step);
+    }
+}
+
+/* y[r × apart] = x · row r × apart, for 16 rows of `count` steps. f16 weights are brought into
+ * `staged`, which has room for two steps, one ahead of the products. */
+INLINE void multiply_row(tl_dtype dtype, const uint16_t *w, int64_t w_stride, int32_t apart,
+                         const uint16_t *x, int32_t count, uint16_t *staged, float *y) {
+    bool narrow = dtype == TL_F16;
+    size_t row_step = (size_t)apart * (size_t)w_stride;
+    size_t stride = narrow ? STEP * sizeof *w : row_step * sizeof *w;
+    _tile_zero(0);
+    if (narrow) stage_step(w, row_step, staged);
+    for (int32_t i = 0; i < count; i += 2, w += 2 * STEP, x += 2 * STEP) {
+        if (narrow && i + 1 < count) stage_step(w + STEP, row_step, staged + TILE);
+        _tile_loadd(4, narrow ? staged : w, stride);
+        _tile_loadd(2, x, 4);
+        _tile_dpbf16ps(0, 4, 2);
+        if (i + 1 == count) break;
+        if (narrow && i + 2 < count) stage_step(w + 2 * STEP, row_step, staged);
+        _tile_loadd(5, narrow ? staged + TILE : w + STEP, stride);
+        _tile_loadd(3, x + STEP, 4);
+        _tile_dpbf16ps(0, 5, 3);
+    }
+    _tile_stored(0, y, (size_t)apart * sizeof *y);
+}
+
+/* One row by the first `outs` outputs, a multiple of 16. The outputs of a tile lie as far apart as
+ * they can: rows that share a page are streams that the processor does not foresee. */
+static void run_row(const tl_product *p, int32_t outs) {
+    int32_t in = p->weight->in, count = steps(in), apart = outs / SIDE;
+    uint16_t *x = p->scratch, *staged = x + (size_t)count * STEP;
+    narrow_row(p->x, in, x);
+    _tile_loadconfig(&row_tiles);
+    for (int32_t out = 0; out < apart; out++) {
+        const uint16_t *w = tl_matrix_row(p->weight, p->first_out + out);
+        if (p->weight->dtype == TL_BF16)
+            multiply_row(TL_BF16, w, p->weight->stride, apart, x, count, staged, p->y + out);
+        else
+            multiply_row(TL_F16, w, p->weight->stride, apart, x, count, staged, p->y + out);
+    }
+    _tile_release();
+}
+
+/* ---- any product ---- */
+
+static size_t staged_size(int32_t in) {
+    return (size_t)OUTS * STEP * (size_t)steps(in);
+}
+
+/* Outputs from first on against tiles of x. */
+static void run_tiles(const tl_product *p, const uint16_t *x, int32_t first) {
     int32_t in = p->weight->in, count = steps(in);
     size_t group = (size_t)count * TILE;
-    const uint16_t *x = (const uint16_t *)p->prepared + (size_t)(p->first_row / SIDE) * group;
     _Alignas(64) float sums[4 * SIDE * SIDE];
     bool staged = p->columns || p->weight->dtype == TL_F16 || in % STEP != 0;
     _tile_loadconfig(&whole_tiles);
-    for (int32_t out = 0; out < p->outs; out += OUTS) {
+    for (int32_t out = first; out < p->outs; out += OUTS) {
         const uint16_t *w = p->scratch;
         size_t w_stride = (size_t)count * STEP;
         if (staged || out + OUTS > p->outs) {
@@ -153,18 +225,33 @@ static void run(const tl_product *p) {
             else
                 multiply(false, w, w_stride, from, group, count, sums);
             for (int i = 0; i < (two ? 4 : 2); i++) {
-                int32_t first = row + i / 2 * SIDE, column = out + i % 2 * SIDE;
+                int32_t y_row = row + i / 2 * SIDE, column = out + i % 2 * SIDE;
                 if (column < p->outs)
-                    put(sums + i * SIDE * SIDE, tl_min(SIDE, p->rows - first),
-                        p->y + first * p->y_stride + column, p->y_stride);
+                    put(sums + i * SIDE * SIDE, tl_min(SIDE, p->rows - y_row),
+                        p->y + y_row * p->y_stride + column, p->y_stride);
             }
         }
     }
     _tile_release();
 }
 
+static void run(const tl_product *p) {
+    int32_t in = p->weight->in;
+    if (p->prepared) {
+        size_t group = (size_t)steps(in) * TILE;
+        run_tiles(p, (const uint16_t *)p->prepared + (size_t)(p->first_row / SIDE) * group, 0);
+        return;
+    }
+    int32_t whole = p->columns || in % STEP != 0 ? 0 : p->outs / SIDE * SIDE;
+    if (whole) run_row(p, whole);
+    if (whole == p->outs) return;
+    uint16_t *x = (uint16_t *)p->scratch + staged_size(in);
+    prepare(p->x, p->x_stride, p->rows, in, x);
+    run_tiles(p, x, whole);
+}
+
 static size_t scratch_bytes(int32_t in) {
-    return sizeof(uint16_t) * OUTS * STEP * (size_t)steps(in);
+    return sizeof(uint16_t) * staged_size(in) + group_bytes(in);
 }
 
 const tl_path TL_NAME(tl_path_amx) = {.name = "bf16 AMX",
@@ -172,6 +259,7 @@ const tl_path TL_NAME(tl_path_amx) = {.name = "bf16 AMX",
                                       .scratch_bytes = scratch_bytes,
                                       .group_bytes = group_bytes,
                                       .prepare = prepare,
-                                      .prepare_rows = SIDE};
+                                      .prepare_rows = SIDE,
+                                      .prepare_from = 2};
 
 #endif
