@@ -10,7 +10,7 @@ enum {
     AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
     RUN_BYTES = 256 << 10,   /* of weights that are long enough for a chunk of few rows */
     FEW_ROWS = 16,           /* below, chunks are short as they are */
-    RUN_ROWS = 4,            /* up to this, packed weights are cut into long runs */
+    RUN_ROWS = 4,            /* up to this, weights are cut into long runs */
 };
 
 typedef struct linear_task {
@@ -205,11 +205,12 @@ static int32_t choose_outs(const tl_compute *compute, const tl_linear *op, int64
     return compute->threads == 1 ? TL_CHUNK_OUTS : step;
 }
 
-/* Few rows of packed weights wait for memory, which likes long runs: two for each thread or more,
- * or a whole operation where that is less. */
+/* Few rows wait for memory, which likes long runs of weights: two for each thread or more, or a
+ * whole operation where that is less. */
 static int32_t choose_run(const tl_compute *compute, const tl_linear *op, int64_t outs) {
     int32_t threads = compute->threads, panels = divide_up(outs_of(op), TL_PANEL);
-    size_t bytes = (size_t)(outs / TL_PANEL) * tl_panel_bytes(op->weight->dtype, op->weight->in);
+    size_t panel = tl_matrix_bytes(op->weight->dtype, TL_PANEL, op->weight->in);
+    size_t bytes = panel * (size_t)(outs / TL_PANEL);
     int64_t wanted = tl_max(2 * threads, tl_min(6 * threads, (int32_t)(bytes / RUN_BYTES)));
     int32_t pieces = (int32_t)((outs_of(op) * wanted + outs - 1) / outs);
     if (2 * pieces > threads && pieces > 1) pieces = divide_up(pieces, threads) * threads;
@@ -246,7 +247,7 @@ static void run_group(tl_compute *compute, const tl_linear *ops, int count) {
                         .first_chunk = first_chunk};
     task.rows_step = choose_rows(op->rows, op->weight->in);
     int32_t row_chunks = divide_up(op->rows, task.rows_step);
-    bool in_runs = op->rows <= RUN_ROWS && tl_dtype_get(op->weight->dtype)->block > 1;
+    bool in_runs = op->rows <= RUN_ROWS;
     for (int i = 0; i < count; i++) {
         outs_steps[i] = in_runs ? choose_run(compute, &ops[i], outs)
                                 : choose_outs(compute, op, outs, row_chunks);

@@ -198,6 +198,7 @@ static void check_products(void) {
             check_bits((tl_dtype)dtype, (tl_precision)precision, 77, packed ? 96 : 71, 1);
             check_bits((tl_dtype)dtype, (tl_precision)precision, test_kernels_brief() ? 18 : 150,
                        1120, 41);
+            check_bits((tl_dtype)dtype, (tl_precision)precision, 112, 128, 41);
             check_poison((tl_dtype)dtype, (tl_precision)precision);
         }
         check_fast_error((tl_dtype)dtype);
