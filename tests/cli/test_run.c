@@ -20,7 +20,7 @@ static int make_fixtures(void **state) {
     fixture_model gpt2 = {"gpt2", 16, 2, 2, 32, 512, 7};
     fixture_checkpoint(test_scratch_path("gpt2"), &gpt2);
     /* Slow enough that something can happen to it meanwhile. */
-    fixture_model slow = {"llama", 256, 8, 8, 1024, 65536, 3};
+    fixture_model slow = {"llama", test_brief() ? 64 : 256, 8, 8, 1024, 65536, 3};
     fixture_checkpoint(test_scratch_path("slow"), &slow);
     /* Many layers: keys and values of 8 KB a token. */
     fixture_model deep = {"llama", 32, 64, 4, 32, 65536, 5};
@@ -151,7 +151,7 @@ static int run_disturbed(const char *name, int signal_number, const char *option
     for (int i = 0; i < 3000 && background_examples(name) < 3; i++)
         usleep(10000);
     if (signal_number) {
-        pid_t worker = background_worker(run, 5);
+        pid_t worker = background_worker(run, 30);
         assert_true(worker > 0);
         kill(worker, signal_number);
     }
@@ -259,9 +259,11 @@ static void test_unreadable_models_are_verdicts_among_others(void **state) {
 
 static void test_interrupted_runs_continue(void **state) {
     (void)state;
-    static const char *const command[] = {"run",  "-m",     "slow",       "-t",
-                                          "piqa", "--data", "many.jsonl", "--limit",
-                                          "50",   "-o",     "stopped",    NULL};
+    const int rows = test_brief() ? 12 : 50;
+    const char *const command[] = {"run",        "-m",      "slow",
+                                   "-t",         "piqa",    "--data",
+                                   "many.jsonl", "--limit", test_brief() ? "12" : "50",
+                                   "-o",         "stopped", NULL};
     pid_t run = background_start(command);
     for (int i = 0; i < 3000 && background_examples("stopped") < 3; i++)
         usleep(10000);
@@ -273,9 +275,9 @@ static void test_interrupted_runs_continue(void **state) {
     char reason[64];
     assert_int_equal(background_verdict("stopped", reason, sizeof reason), TL_VERDICT_INTERRUPTED);
     int64_t stored = background_examples("stopped");
-    assert_true(stored >= 3 && stored < 50);
+    assert_true(stored >= 3 && stored < rows);
     assert_int_equal(background_wait(background_start(command)), 0);
-    assert_int_equal(background_examples("stopped"), 50);
+    assert_int_equal(background_examples("stopped"), rows);
     assert_int_equal(background_verdict("stopped", reason, sizeof reason), TL_VERDICT_DONE);
 }
 
@@ -395,16 +397,18 @@ static double measure_of(const char *name, const char *measure) {
 static void test_energy_is_power_times_time(void **state) {
     (void)state;
     make_board("47000");
-    test_result result = TEST_RUN(NULL, "run", "-m", "slow", "-t", "piqa", "--data-dir", "data",
-                                  "-o", "energy", "--limit", "40", "--sysroot", "board");
+    const int rows = test_brief() ? 10 : 40;
+    test_result result =
+        TEST_RUN(NULL, "run", "-m", "slow", "-t", "piqa", "--data-dir", "data", "-o", "energy",
+                 "--limit", test_brief() ? "10" : "40", "--sysroot", "board");
     assert_int_equal(result.status, 0);
     double examples = measure_of("energy", "examples"), correct = measure_of("energy", "correct");
     double each = measure_of("energy", "energy_per_example_j");
-    double seconds = 40 / measure_of("energy", "examples_per_s");
+    double seconds = rows / measure_of("energy", "examples_per_s");
     printf("%.3f J for an example, over %.2f s\n", each, seconds);
     assert_true(fabs(measure_of("energy", "power_mean_w") - 8) < 1e-9);
     assert_true(each * examples > 8 * seconds * 0.8 && each * examples < 8 * seconds * 1.05);
-    assert_true(fabs(measure_of("energy", "energy_j") - each * 40) < 1e-9);
+    assert_true(fabs(measure_of("energy", "energy_j") - each * rows) < 1e-9);
     assert_true(correct > 0);
     assert_true(fabs(measure_of("energy", "energy_per_correct_j") - each * examples / correct) <
                 1e-9);
