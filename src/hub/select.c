@@ -1,5 +1,7 @@
 #include "hub/select.h"
 
+#include "tokenizer/tokenizer.h"
+
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
@@ -75,20 +77,12 @@ int tl_dataset_pick(const tl_names *names, const char *config, const char *split
 /* ---- models
  * ------------------------------------------------------------------------------------------- */
 
-/* What a run reads beside the weights. */
+/* What comes along beside the weights and the tokenizer. */
 static const char *const small_files[] = {
     "config.json",
     "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
     "chat_template.jinja",
+    NULL,
 };
 
 /* Ways to store weights, best first: the file that tells, and the further ones it stands for. */
@@ -129,10 +123,15 @@ static int choose_weights(const tl_names *names, const char *id, const char *pat
     return 0;
 }
 
+static bool is_one_of(const char *path, const char *const names[]) {
+    for (int i = 0; names[i]; i++)
+        if (strcmp(path, names[i]) == 0) return true;
+    return false;
+}
+
 /* Is the file one of those that a run reads, or does it match a pattern? */
 static bool is_wanted(const char *path, const char *const *patterns, int n_patterns) {
-    for (size_t i = 0; i < sizeof small_files / sizeof *small_files; i++)
-        if (strcmp(path, small_files[i]) == 0) return true;
+    if (is_one_of(path, small_files) || is_one_of(path, tl_tokenizer_files)) return true;
     for (int i = 0; i < n_patterns; i++)
         if (fnmatch(patterns[i], path, FNM_PATHNAME) == 0) return true;
     return false;
