@@ -11,6 +11,9 @@ if(TINYLLM_SANITIZE)
   set(kernel_optimization -O1)
   set(kernel_sets_left_out avx512_bf16 avx512_vnni avx2_vnni)
 endif()
+if(TINYLLM_FUZZ)
+  set(kernel_optimization -O0)
+endif()
 
 # tinyllm_kernels(SUFFIX NAME NEEDS WANTS FLAGS…): instantiates the kernels as tl_kernels_SUFFIX, called NAME, for
 # processors that have NEEDS (masks of cpu_features.h); chosen unasked where they have WANTS too.
