@@ -9,6 +9,7 @@ enum {
     ROWS_BYTES = 768 << 10,  /* of x that a chunk reads over and over: to stay in the L2 cache */
     AHEAD_BYTES = 512 << 10, /* of weights fetched ahead, at most */
     RUN_BYTES = 256 << 10,   /* of weights that are long enough for a chunk of few rows */
+    NEAR_BYTES = 1 << 20,    /* of packed weights that one row reads in long runs, at most */
     FEW_ROWS = 16,           /* below, chunks are short as they are */
     RUN_ROWS = 4,            /* up to this, weights are cut into long runs */
 };
@@ -206,11 +207,14 @@ static int32_t choose_outs(const tl_compute *compute, const tl_linear *op, int64
 }
 
 /* Few rows wait for memory, which likes long runs of weights: two for each thread or more, or a
- * whole operation where that is less. */
+ * whole operation where that is less. One row of a large packed matrix, which no cache holds, reads
+ * panels that are neighbours faster. */
 static int32_t choose_run(const tl_compute *compute, const tl_linear *op, int64_t outs) {
     int32_t threads = compute->threads, panels = divide_up(outs_of(op), TL_PANEL);
     size_t panel = tl_matrix_bytes(op->weight->dtype, TL_PANEL, op->weight->in);
     size_t bytes = panel * (size_t)(outs / TL_PANEL);
+    bool packed = tl_dtype_get(op->weight->dtype)->block > 1;
+    if (packed && op->rows == 1 && bytes > NEAR_BYTES) return TL_CHUNK_OUTS;
     int64_t wanted = tl_max(2 * threads, tl_min(6 * threads, (int32_t)(bytes / RUN_BYTES)));
     int32_t pieces = (int32_t)((outs_of(op) * wanted + outs - 1) / outs);
     if (2 * pieces > threads && pieces > 1) pieces = divide_up(pieces, threads) * threads;
