@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
     for (const cli_command *const *command = cli_commands; *command; command++) {
         if (strcmp((*command)->name, name) != 0) continue;
         int status = (*command)->run(*command, argc - 2, argv + 2);
-        if (fflush(stdout) != 0 && status == 0) {
+        if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
             fprintf(stderr, "tinyllm %s: cannot write the output\n", name);
             status = 1;
         }

@@ -212,8 +212,21 @@ static bool is_task_name(const char *name) {
     return length > 0 && length < 128 && *name != '.' && strspn(name, allowed) == length;
 }
 
+/* The harness's task files look alike, but their templates are Jinja and their functions Python. */
+static bool is_foreign(const tl_yaml *file) {
+    static const char *const keys[] = {"task", "group", "include", "output_type", "doc_to_text"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (tl_yaml_get(file, keys[i])) return !tl_yaml_get(file, "name");
+    return false;
+}
+
 static bool read_task(tl_task *task, const tl_yaml *file, tl_error *error) {
     const char *path = task->path;
+    if (is_foreign(file))
+        return tl_fail(error, TL_ERROR_UNSUPPORTED,
+                       "%s: a task of lm-evaluation-harness: expected this program's own keys "
+                       "(name, dataset, split, question, choices, gold; see docs/tasks.md)",
+                       path);
     if (!tl_yaml_check_keys(file, task_keys, path, error) ||
         !tl_yaml_get_text(file, "name", &task->name, path, error) ||
         !tl_yaml_get_text(file, "title", &task->title, path, error))

@@ -60,7 +60,18 @@ static tl_yaml *gather(reader *r, gathering *g, const char *key) {
     return &g->items[g->count++];
 }
 
+/* Tags change what a value means ("!function", lm-evaluation-harness's Python), and none is known
+ * here. */
+static bool untagged(reader *r, const yaml_char_t *tag) {
+    if (!tag) return true;
+    return tl_fail(r->error, TL_ERROR_UNSUPPORTED,
+                   "%s:%zu: the tag '%.64s' is not read: expected a value without one, such as a "
+                   "template",
+                   r->where, r->event.start_mark.line + 1, (const char *)tag);
+}
+
 static const char *scalar(reader *r) {
+    if (!untagged(r, r->event.data.scalar.tag)) return NULL;
     if (r->event.data.scalar.anchor) {
         complain(r, "anchors are not used in task files");
         return NULL;
@@ -96,12 +107,14 @@ static bool read_node(reader *r, tl_yaml *node, int depth) {
     case YAML_SEQUENCE_START_EVENT:
         node->kind = TL_YAML_LIST;
         end = YAML_SEQUENCE_END_EVENT;
+        if (!untagged(r, r->event.data.sequence_start.tag)) return false;
         if (r->event.data.sequence_start.anchor)
             return complain(r, "anchors are not used in task files");
         break;
     case YAML_MAPPING_START_EVENT:
         node->kind = TL_YAML_MAPPING;
         end = YAML_MAPPING_END_EVENT;
+        if (!untagged(r, r->event.data.mapping_start.tag)) return false;
         if (r->event.data.mapping_start.anchor)
             return complain(r, "anchors are not used in task files");
         break;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static const char *small_model(void) {
     const char *directory = test_scratch_path("model");
@@ -46,6 +47,34 @@ static void test_logits(void **state) {
     assert_int_equal(cJSON_GetArraySize(logprobs), 4);
     assert_true(cJSON_IsNull(cJSON_GetArrayItem(logprobs, 0)));
     assert_true(fabs(cJSON_GetArrayItem(logprobs, 3)->valuedouble - seven) < 1e-4);
+    cJSON_Delete(json);
+    test_result_free(&result);
+}
+
+/* More output than a buffer holds, to a disk that is full: its loss must not go unnoticed. */
+static void test_output_that_cannot_be_written(void **state) {
+    (void)state;
+    char command[8192];
+    snprintf(command, sizeof command, "'%s' logits -m '%s' --ids 5,6 2>'%s' >/dev/full",
+             TEST_PROGRAM, small_model(), test_scratch_path("full"));
+    int status = system(command);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+/* From ids to ids no tokenizer is needed. */
+static void test_generate_without_a_tokenizer(void **state) {
+    (void)state;
+    const char *directory = test_scratch_path("without");
+    fixture_checkpoint(directory, &fixture_small);
+    char *path = tl_path_join(directory, "tokenizer.json");
+    assert_int_equal(remove(path), 0);
+    free(path);
+    test_result result =
+        TEST_RUN(NULL, "generate", "-m", directory, "--ids", "5,6", "-n", "3", "--json");
+    test_assert_contains(result.err, "no tokenizer");
+    cJSON *json = parse(&result);
+    assert_int_equal(cJSON_GetArraySize(tl_json_get(json, "ids")), 3);
+    assert_null(tl_json_get(json, "text"));
     cJSON_Delete(json);
     test_result_free(&result);
 }
@@ -187,9 +216,14 @@ static void test_bad_checkpoint(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits),         cmocka_unit_test(test_score),
-        cmocka_unit_test(test_generate),       cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_quantize),       cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_output_that_cannot_be_written),
+        cmocka_unit_test(test_generate_without_a_tokenizer),
+        cmocka_unit_test(test_score),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_quantize),
+        cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_bad_checkpoint),
     };
     return cmocka_run_group_tests_name("logits", tests, NULL, NULL);
