@@ -20,5 +20,5 @@ target_compile_options(tinyllm_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-O3;--fmad=false;-Xcompiler=-Wall,-Wextra;$<$<BOOL:${TINYLLM_WERROR}>:-Werror=all-warnings>>)
 target_link_libraries(tinyllm_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt)
 set_target_properties(tinyllm_cuda PROPERTIES C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden
-  LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} INSTALL_RPATH "\$ORIGIN;${CUDAToolkit_LIBRARY_DIR}")
+  LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR} INSTALL_RPATH "\$ORIGIN;${CUDAToolkit_LIBRARY_DIR}")
 install(TARGETS tinyllm_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -14,24 +14,24 @@ function(embed name)
   set(inputs ${ARGN})
   add_custom_command(OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} -DNAME=tl_embedded_${name} "-DINPUTS=${inputs}"
-            -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
-    DEPENDS ${inputs} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+            -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${inputs} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
   target_sources(tinyllm PRIVATE ${output})
 endfunction()
 
 # The order of the scripts is the order in which they build on each other.
 set(scripts)
 foreach(script text data filters tables chart2 charts cell examples live main)
-  list(APPEND scripts ${CMAKE_SOURCE_DIR}/web/${script}.js)
+  list(APPEND scripts ${PROJECT_SOURCE_DIR}/web/${script}.js)
 endforeach()
-embed(page_html ${CMAKE_SOURCE_DIR}/web/page.html)
-embed(page_css ${CMAKE_SOURCE_DIR}/web/page.css)
+embed(page_html ${PROJECT_SOURCE_DIR}/web/page.html)
+embed(page_css ${PROJECT_SOURCE_DIR}/web/page.css)
 embed(page_js ${scripts})
 embed(chart_js ${TINYLLM_CHART_JS})
 
 find_program(PROTOC_C protoc-c REQUIRED DOC "protobuf-c's compiler (protobuf-c-compiler)")
 add_custom_command(OUTPUT ${generated}/wandb.pb-c.c ${generated}/wandb.pb-c.h
-  COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/src/report --c_out=${generated} wandb.proto
-  DEPENDS ${CMAKE_SOURCE_DIR}/src/report/wandb.proto VERBATIM)
+  COMMAND ${PROTOC_C} --proto_path=${PROJECT_SOURCE_DIR}/src/report --c_out=${generated} wandb.proto
+  DEPENDS ${PROJECT_SOURCE_DIR}/src/report/wandb.proto VERBATIM)
 target_sources(tinyllm PRIVATE ${generated}/wandb.pb-c.c ${generated}/wandb.pb-c.h)
 target_include_directories(tinyllm PUBLIC $<BUILD_INTERFACE:${generated}>)
