@@ -118,8 +118,7 @@ static int choose_weights(const tl_names *names, const char *id, const char *pat
         tl_fail(error, TL_ERROR_USAGE, "%s: has %d .gguf files: choose one with --file", id, ggufs);
     else
         tl_fail(error, TL_ERROR_UNSUPPORTED,
-                "%s: no weights that can be read (model.safetensors, pytorch_model.bin, .gguf)",
-                id);
+                "%s: no weights (expected model.safetensors, pytorch_model.bin or a .gguf)", id);
     return 0;
 }
 
