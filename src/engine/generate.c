@@ -91,6 +91,12 @@ static void step(sequence *q) {
     tl_head_run(e, &ask, &(int32_t){0}, &(int32_t){0}, 1);
 }
 
+static bool is_stop(const tl_model_spec *spec, int32_t token) {
+    for (int32_t i = 0; i < spec->n_stops; i++)
+        if (spec->stops[i] == token) return true;
+    return false;
+}
+
 static bool generate(sequence *q, tl_ids *out, tl_error *error) {
     const tl_generate_options *o = q->options;
     const tl_model_spec *spec = &q->engine->model->spec;
@@ -108,7 +114,7 @@ static bool generate(sequence *q, tl_ids *out, tl_error *error) {
         if (q->n < q->capacity) q->tokens[q->n] = token;
         q->n++;
         if (o->on_token && !o->on_token(o->context, token)) break;
-        if (token == spec->eos && !o->ignore_eos) break;
+        if (!o->ignore_eos && is_stop(spec, token)) break;
     }
     return true;
 }

@@ -27,7 +27,7 @@ typedef enum tl_rope_scaling {
     TL_ROPE_YARN,
 } tl_rope_scaling;
 
-enum { TL_MOST_LAYERS = 1024 };
+enum { TL_MOST_LAYERS = 1024, TL_MOST_STOPS = 8 };
 
 /* Everything about an architecture that the forward pass asks. */
 typedef struct tl_model_spec {
@@ -77,10 +77,11 @@ typedef struct tl_model_spec {
     float embed_scale;   /* 1 */
     float head_scale;    /* T5 tied: d_model^-1/2; else 1 */
     bool tied_head;
-    bool encoder;          /* encoder-decoder */
-    int32_t decoder_start; /* encoder-decoder: the decoder's first token */
-    int32_t bos, eos;      /* of config.json; -1 where absent */
-    tl_dtype stored;       /* dtype of most weights in the files; of config.json before loading */
+    bool encoder;                          /* encoder-decoder */
+    int32_t decoder_start;                 /* encoder-decoder: the decoder's first token */
+    int32_t bos, eos;                      /* of config.json; -1 where absent */
+    int32_t stops[TL_MOST_STOPS], n_stops; /* ids that end a generated text */
+    tl_dtype stored; /* dtype of most weights in the files; of config.json before loading */
 } tl_model_spec;
 
 typedef struct tl_norm_weights {

@@ -164,6 +164,17 @@ static int32_t read_token(const cJSON *config, const char *field) {
     return (int32_t)item->valuedouble;
 }
 
+/* The ids that end a generated text: one or a list; unchanged where `config` is silent. */
+static void read_stops(const cJSON *config, tl_model_spec *spec) {
+    const cJSON *field = tl_json_get(config, "eos_token_id");
+    bool list = cJSON_IsArray(field);
+    const cJSON *item = list ? field->child : field;
+    if (item) spec->n_stops = 0;
+    for (; item && spec->n_stops < TL_MOST_STOPS; item = list ? item->next : NULL)
+        if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= INT32_MAX)
+            spec->stops[spec->n_stops++] = (int32_t)item->valuedouble;
+}
+
 static tl_dtype read_dtype(const cJSON *config) {
     const char *name = NULL;
     for (int i = 0; i < 2 && !name; i++) {
@@ -215,12 +226,30 @@ bool tl_model_parse_spec(const cJSON *config, tl_model_spec *spec, const char *w
     spec->family = family->model_type;
     spec->bos = read_token(config, "bos_token_id");
     spec->eos = read_token(config, "eos_token_id");
+    read_stops(config, spec);
     spec->stored = read_dtype(config);
     return tl_config_read_keys(config, common, spec, where, error) &&
            tl_config_read_keys(config, family->keys, spec, where, error) &&
            (spec->position != TL_POSITION_ROTARY || tl_rotary_read(config, spec, where, error)) &&
            (!family->adjust || family->adjust(config, spec, where, error)) &&
            complete(spec, where, error);
+}
+
+/* generation_config.json, where there is one, has the last word on what ends a text. */
+static bool read_generation(const char *directory, tl_model_spec *spec, tl_error *error) {
+    char *path = tl_path_join(directory, "generation_config.json");
+    if (!path) return tl_fail_memory(error, strlen(directory), "a path");
+    cJSON *config = NULL;
+    bool there = tl_file_exists(path), ok = !there;
+    if (there) config = tl_json_read(path, CONFIG_LIMIT, error);
+    if (config) {
+        ok = cJSON_IsObject(config) ||
+             tl_fail(error, TL_ERROR_FORMAT, "%s: expected a JSON object", path);
+        if (ok) read_stops(config, spec);
+    }
+    cJSON_Delete(config);
+    free(path);
+    return ok;
 }
 
 bool tl_model_read_spec(const char *directory, tl_model_spec *spec, tl_error *error) {
@@ -230,5 +259,5 @@ bool tl_model_read_spec(const char *directory, tl_model_spec *spec, tl_error *er
     bool ok = config && tl_model_parse_spec(config, spec, path, error);
     cJSON_Delete(config);
     free(path);
-    return ok;
+    return ok && read_generation(directory, spec, error);
 }

@@ -202,8 +202,18 @@ static void test_generation(void **state) {
     greedy.context = &calls;
     tl_ids stopped = generate(engine, &greedy);
     assert_int_equal(stopped.count, 4);
-    tl_ids *all[] = {&first, &same, &a, &b, &c, &stopped};
-    for (int i = 0; i < 6; i++)
+    greedy.on_token = NULL;
+    greedy.ignore_eos = false;
+    model->spec.n_stops = 2;
+    model->spec.stops[0] = -1;
+    model->spec.stops[1] = first.data[11];
+    tl_ids ended = generate(engine, &greedy);
+    size_t stop = 0;
+    while (first.data[stop] != first.data[11])
+        stop++;
+    assert_int_equal(ended.count, stop + 1);
+    tl_ids *all[] = {&first, &same, &a, &b, &c, &stopped, &ended};
+    for (int i = 0; i < 7; i++)
         tl_ids_free(all[i]);
     tl_engine_free(engine);
     tl_model_unload(model);

@@ -51,7 +51,29 @@ static void test_llama_defaults(void **state) {
     assert_int_equal(s.head_dim, 16);
     assert_true(s.tied_head && s.qkv_bias && s.output_bias && s.ffn_bias);
     assert_int_equal(s.eos, 7);
+    assert_int_equal(s.n_stops, 2);
+    assert_int_equal(s.stops[1], 8);
     assert_int_equal(s.bos, -1);
+}
+
+static void test_what_ends_a_text(void **state) {
+    (void)state;
+    const char *directory = test_scratch();
+    const char *generation = test_scratch_path("generation_config.json");
+    test_write_text(test_scratch_path("config.json"), LLAMA ",\"eos_token_id\":[7,8]}");
+    test_write_text(generation, "{\"eos_token_id\":9,\"top_k\":20}");
+    tl_model_spec s;
+    tl_error error = {0};
+    assert_ok(tl_model_read_spec(directory, &s, &error), error);
+    assert_int_equal(s.eos, 7);
+    assert_int_equal(s.n_stops, 1);
+    assert_int_equal(s.stops[0], 9);
+    test_write_text(generation, "{}");
+    assert_ok(tl_model_read_spec(directory, &s, &error), error);
+    assert_int_equal(s.n_stops, 2);
+    test_write_text(generation, "[]");
+    assert_false(tl_model_read_spec(directory, &s, &error));
+    test_assert_contains(error.message, "generation_config.json: expected a JSON object");
 }
 
 static void test_rope_of_both_transformers(void **state) {
@@ -272,6 +294,7 @@ static void test_packed_checkpoint_maps_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_llama_defaults),
+        cmocka_unit_test(test_what_ends_a_text),
         cmocka_unit_test(test_rope_of_both_transformers),
         cmocka_unit_test(test_qwen_window_needs_its_switch),
         cmocka_unit_test(test_other_families),
