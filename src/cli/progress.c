@@ -27,7 +27,7 @@ static void group_begins(void *context, const tl_plan_group *group, int place, i
     p->begun = 0;
     p->spoken = tl_clock_monotonic();
     if (p->terminal) return;
-    fprintf(stderr, "[%d/%d] %s on %s (%s)\n", place, count, group->model->name,
+    fprintf(stderr, "[%d/%d] %s on %s (%s)\n", place, count, group->model->shown,
             tl_task_name(group->task), group->dtype_shown);
 }
 
@@ -51,7 +51,7 @@ static void progress(void *context, const tl_plan_group *group, const char *stag
     cli_format_duration(remaining(p->sitting, sweep_done - p->first_done, sweep_total - sweep_done),
                         all, sizeof all);
     int used = snprintf(line, sizeof line, "[%d/%d] %.60s on %.40s: ", p->place, p->count,
-                        group->model->name, tl_task_name(group->task));
+                        group->model->shown, tl_task_name(group->task));
     size_t left = sizeof line - (size_t)used;
     if (evaluating && fresh > 0)
         snprintf(line + used, left, "%lld/%lld, %.1f/s, %s left (all: %s)", (long long)done,
@@ -71,11 +71,11 @@ static void cell_ends(void *context, const tl_plan_group *group, const tl_store_
     if (verdict == TL_VERDICT_DONE) {
         if (p->terminal)
             fprintf(stderr, "[%d/%d] %s on %s (%s, %s): done\n", p->place, p->count,
-                    group->model->name, cell->task, tl_protocol_name(cell->protocol), cell->dtype);
+                    group->model->shown, cell->task, tl_protocol_name(cell->protocol), cell->dtype);
         return;
     }
     bool said = strncmp(p->last_reason, reason, sizeof p->last_reason - 1) == 0;
-    fprintf(stderr, "tinyllm run: %s on %s (%s, %s): %s%s%s\n", group->model->name, cell->task,
+    fprintf(stderr, "tinyllm run: %s on %s (%s, %s): %s%s%s\n", group->model->shown, cell->task,
             tl_protocol_name(cell->protocol), cell->dtype, tl_verdict_name(verdict),
             said ? "" : ": ", said ? ", as before" : reason);
     snprintf(p->last_reason, sizeof p->last_reason, "%s", reason);

@@ -107,7 +107,8 @@ void tl_results_free(tl_results *results);
  * or an output directory of lm-evaluation-harness. */
 bool tl_results_add(tl_results *results, const char *operand, tl_error *error);
 
-/* All operands in one call. */
+/* All operands in one call; models of the same name on one device are then named by as much of
+ * their ids as tells them apart. */
 tl_results *tl_results_load(const char *const *operands, int count, bool salvage, tl_error *error);
 
 /* Results of one run that has a store: for exports. */

@@ -2,6 +2,7 @@
 
 #include "study/device.h"
 #include "study/identity.h"
+#include "study/names.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -136,15 +137,16 @@ static const char *short_name(planner *p, const char *given, const char *directo
     if (tl_dir_exists(given) && realpath(directory, resolved))
         return keep(p, tl_path_base(resolved));
     char name[PATH_MAX];
-    snprintf(name, sizeof name, "%s", tl_path_base(given));
+    snprintf(name, sizeof name, "%s", tl_model_tail(given, 1));
     name[strcspn(name, "@")] = 0;
     return keep(p, name);
 }
 
-static bool read_model(planner *p, const char *given, tl_plan_model *model) {
+static bool read_model(planner *p, const char *given, tl_plan_model *model, bool *found) {
     char directory[PATH_MAX];
     tl_error error = {0};
-    if (!tl_hub_model_directory(given, directory, sizeof directory, &error)) {
+    *found = tl_hub_model_directory(given, directory, sizeof directory, &error);
+    if (!*found) {
         note_problem(p, &error);
         return true;
     }
@@ -172,17 +174,61 @@ static bool read_model(planner *p, const char *given, tl_plan_model *model) {
     return true;
 }
 
+/* The model after those of the plan is one of them, given in another way. */
+static bool is_repeated(const tl_plan *plan, const tl_plan_model *model) {
+    for (int i = 0; i < plan->model_count; i++)
+        if (strcmp(plan->models[i].given, model->given) == 0) return true;
+    return false;
+}
+
+static bool tell_apart(tl_plan *plan, tl_error *error) {
+    const char **others = malloc(((size_t)plan->model_count + 1) * sizeof *others);
+    if (!others) return tl_fail_memory(error, sizeof *others, "names");
+    for (int i = 0; i < plan->model_count; i++) {
+        tl_plan_model *model = &plan->models[i];
+        int count = 0;
+        for (int k = 0; k < plan->model_count; k++)
+            if (strcmp(plan->models[k].name, model->name) == 0)
+                others[count++] = plan->models[k].given;
+        int parts = tl_model_parts(model->given, others, count);
+        model->shown = parts > 0 ? tl_model_tail(model->given, parts) : model->name;
+    }
+    free(others);
+    return true;
+}
+
 static bool read_models(planner *p) {
     p->registry = tl_registry_open(NULL); /* without it, labels come from the counts */
     p->plan->models = tl_arena_alloc(p->plan->arena, (size_t)p->model_count + 1,
                                      sizeof *p->plan->models, "models", p->error);
     if (!p->plan->models) return false;
-    for (int i = 0; i < p->model_count; i++)
-        if (!read_model(p, p->models[i], &p->plan->models[p->plan->model_count++])) return false;
-    return true;
+    for (int i = 0; i < p->model_count; i++) {
+        tl_plan_model *model = &p->plan->models[p->plan->model_count];
+        bool found = false;
+        if (!read_model(p, p->models[i], model, &found)) return false;
+        p->plan->model_count += found && !is_repeated(p->plan, model);
+    }
+    return tell_apart(p->plan, p->error);
 }
 
 /* ---- tasks and their rows ---- */
+
+/* The same file, given in another way; another file of the same name is a problem: their cells
+ * could not be told apart. */
+static bool is_asked_already(planner *p, const tl_task *task) {
+    for (int i = 0; i < p->plan->task_count; i++) {
+        const tl_task *other = p->plan->tasks[i];
+        if (strcmp(tl_task_name(other), tl_task_name(task)) != 0) continue;
+        char paths[2][PATH_MAX];
+        bool same = realpath(tl_task_path(other), paths[0]) &&
+                    realpath(tl_task_path(task), paths[1]) && strcmp(paths[0], paths[1]) == 0;
+        if (!same)
+            tl_buffer_append_format(p->problems, "%s: has the name %s, as %s has\n",
+                                    tl_task_path(task), tl_task_name(task), tl_task_path(other));
+        return true;
+    }
+    return false;
+}
 
 static bool read_tasks(planner *p) {
     p->plan->tasks = tl_arena_alloc(p->plan->arena, (size_t)p->task_count + 1,
@@ -193,6 +239,10 @@ static bool read_tasks(planner *p) {
         tl_task *task = tl_task_open(p->tasks[i], &error);
         if (!task) {
             note_problem(p, &error);
+            continue;
+        }
+        if (is_asked_already(p, task)) {
+            tl_task_free(task);
             continue;
         }
         p->plan->tasks[p->plan->task_count++] = task;

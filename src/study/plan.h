@@ -32,7 +32,9 @@ typedef struct tl_plan_options {
 } tl_plan_options;
 
 typedef struct tl_plan_model {
-    const char *given, *name, *label; /* label: "135M", NULL where nothing is known */
+    const char *given, *name;
+    const char *shown; /* the name, or as much of `given` as tells it from others of that name */
+    const char *label; /* "135M"; NULL where nothing is known */
     const char *directory;
     const char *problem; /* why it cannot be read; NULL when it can */
     tl_code problem_code;

@@ -85,6 +85,33 @@ static void test_all_that_is_unknown_is_listed_at_once(void **state) {
     test_result_free(&result);
 }
 
+static void test_what_is_asked_twice_is_asked_once(void **state) {
+    (void)state;
+    fixture_checkpoint(test_scratch_path("elsewhere/llama"), &fixture_small);
+    test_result result = TEST_RUN(NULL, "run", "-m", "llama,./llama,elsewhere/llama", "-t", "piqa",
+                                  "--data-dir", "data", "-o", "twice");
+    assert_int_equal(result.status, 0);
+    test_assert_contains(result.err, "[2/2] elsewhere/llama on piqa");
+    test_assert_contains(result.out, "| elsewhere/llama ");
+    assert_int_equal(background_examples("twice"), 80);
+    test_result_free(&result);
+}
+
+static void test_tasks_of_one_name_are_refused(void **state) {
+    (void)state;
+    static const char *const files[] = {"one.yaml", "two.yaml"};
+    for (int i = 0; i < 2; i++)
+        test_write_text(files[i], i ? "name: mine\nsplit: test\nquestion: \"{goal}\"\n"
+                                      "choices: [\"{sol1}\", \"{sol2}\"]\ngold: \"{label}\"\n"
+                                    : "name: mine\nsplit: test\nquestion: \"Q: {goal}\"\n"
+                                      "choices: [\"{sol1}\", \"{sol2}\"]\ngold: \"{label}\"\n");
+    test_result result = TEST_RUN(NULL, "run", "-m", "llama", "-t", "one.yaml,./one.yaml,two.yaml",
+                                  "--data", "many.jsonl", "-o", "refused");
+    assert_int_equal(result.status, 1);
+    test_assert_contains(result.err, "two.yaml: has the name mine, as one.yaml has");
+    test_result_free(&result);
+}
+
 static void test_bad_rows_are_named_before_anything_runs(void **state) {
     (void)state;
     test_write_text("bad.jsonl",
@@ -477,6 +504,8 @@ int main(void) {
         cmocka_unit_test(test_tables_come_out),
         cmocka_unit_test(test_limits_count_rows),
         cmocka_unit_test(test_all_that_is_unknown_is_listed_at_once),
+        cmocka_unit_test(test_what_is_asked_twice_is_asked_once),
+        cmocka_unit_test(test_tasks_of_one_name_are_refused),
         cmocka_unit_test(test_bad_rows_are_named_before_anything_runs),
         cmocka_unit_test(test_wrong_usage_is_told),
         cmocka_unit_test(test_a_crash_is_a_verdict),

@@ -3,6 +3,7 @@
 #include "report/published.h"
 #include "report/report.h"
 #include "report/tables.h"
+#include "study/names.h"
 #include "support/run_fixture.h"
 #include "support/support.h"
 
@@ -210,7 +211,7 @@ static void test_an_empty_run_says_so(void **state) {
 
 static void test_conditions_have_their_own_tables(void **state) {
     (void)state;
-    const char *directory = test_scratch_path("both");
+    const char *directory = test_scratch_path("same-names");
     run_fixture_write(directory, &(run_fixture){2, 7, 25, .loglikelihood = true});
     char *text = tables_of(directory, "md");
     test_assert_contains(text, "# Board 2C · study · f32\n");
@@ -218,6 +219,85 @@ static void test_conditions_have_their_own_tables(void **state) {
     test_assert_contains(text, "## Accuracy by length (%)");
     test_assert_contains(text, "| WinoGrande | HellaSwag |");
     free(text);
+}
+
+static void test_a_name_is_as_long_as_it_must_be(void **state) {
+    (void)state;
+    static const struct {
+        const char *id, *other;
+        const char *shown;
+    } cases[] = {
+        {"/data/a/model", "/data/b/model", "a/model"},
+        {"/x/a/model", "/y/a/model", "x/a/model"},
+        {"model", "/data/model", "model"},
+        {"org/model", "org/model@v1", "model"},
+        {"org/model@v1", "org/model", "model@v1"},
+        {"org/model@refs/pr/1", "org/model@refs/pr/2", "model@refs/pr/1"},
+        {"/at@home/model", "/at@work/model", "at@home/model"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const others[] = {cases[i].id, cases[i].other};
+        int parts = tl_model_parts(cases[i].id, others, 2);
+        assert_string_equal(tl_model_tail(cases[i].id, parts), cases[i].shown);
+        assert_int_equal(tl_model_parts(cases[i].id, others, 1), 0);
+    }
+}
+
+/* A cell of 10 examples, `right` of them, of the model in `id`, which the store calls "model". */
+static void add_model(tl_store *store, int64_t device, const char *id, int right) {
+    tl_error error = {0};
+    tl_store_cell cell = {
+        .device = device,
+        .model = {.name = "model", .id = id, .parameters_label = "1M"},
+        .task = "piqa",
+        .task_title = "PIQA",
+        .protocol = STUDY,
+        .dtype = "f32",
+        .precision = "exact",
+        .identity = "{}",
+        .examples = 10,
+        .started = NAN,
+        .finished = NAN,
+    };
+    assert_ok(tl_store_plan(store, &cell, &error), error);
+    for (int i = 0; i < 10; i++)
+        run_fixture_answer(store, cell.id, STUDY, i, 2, 0, i >= right, 0.01, "x");
+    finish(store, cell.id, 1, 0.5);
+}
+
+static void test_models_of_one_name_are_told_apart(void **state) {
+    (void)state;
+    char both[256];
+    strcpy(both, test_scratch_path("same-names"));
+    const char *one = test_scratch_path("one-name");
+    int64_t device;
+    tl_store *store = run_fixture_open(both, &device);
+    add_model(store, device, "/data/a/model", 9);
+    add_model(store, device, "/data/b/model", 6);
+    tl_store_close(store);
+    store = run_fixture_open(one, &device);
+    add_model(store, device, "/data/b/model", 5);
+    tl_store_close(store);
+    char *text = tables_of(both, "md");
+    test_assert_contains(text, "| a/model |         1M |  90.00");
+    test_assert_contains(text, "| b/model |         1M | 60.00");
+    free(text);
+    text = tables_of(one, "md");
+    test_assert_contains(text, "| model |");
+    free(text);
+    /* the same id is the same model, under one name on both sides */
+    const char *const operands[] = {both, one};
+    tl_error error = {0};
+    tl_results *results = tl_results_load(operands, 2, false, &error);
+    assert_ok(results, error);
+    tl_comparisons comparisons;
+    assert_ok(tl_compare(results, &comparisons, &error), error);
+    const tl_comparison *item = &comparisons.items[0];
+    assert_int_equal(item->count, 1);
+    assert_int_equal(item->only_base_count, 1);
+    assert_string_equal(results->cells[item->rows[0].other].model.name, "b/model");
+    assert_float_equal(item->rows[0].accuracy_difference, -10, 1e-9);
+    tl_results_free(results);
 }
 
 static void test_published_counts_are_whole(void **state) {
@@ -400,6 +480,8 @@ int main(void) {
         cmocka_unit_test(test_json_says_what_numbers_mean),
         cmocka_unit_test(test_an_empty_run_says_so),
         cmocka_unit_test(test_conditions_have_their_own_tables),
+        cmocka_unit_test(test_a_name_is_as_long_as_it_must_be),
+        cmocka_unit_test(test_models_of_one_name_are_told_apart),
         cmocka_unit_test(test_published_counts_are_whole),
         cmocka_unit_test(test_published_mistakes_are_named),
         cmocka_unit_test(test_compare_with_the_published_figures),
