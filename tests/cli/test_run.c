@@ -106,7 +106,7 @@ static void test_tasks_of_one_name_are_refused(void **state) {
                                     : "name: mine\nsplit: test\nquestion: \"Q: {goal}\"\n"
                                       "choices: [\"{sol1}\", \"{sol2}\"]\ngold: \"{label}\"\n");
     test_result result = TEST_RUN(NULL, "run", "-m", "llama", "-t", "one.yaml,./one.yaml,two.yaml",
-                                  "--data", "many.jsonl", "-o", "refused");
+                                  "--data-dir", "data", "-o", "refused");
     assert_int_equal(result.status, 1);
     test_assert_contains(result.err, "two.yaml: has the name mine, as one.yaml has");
     test_result_free(&result);

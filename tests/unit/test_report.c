@@ -211,7 +211,7 @@ static void test_an_empty_run_says_so(void **state) {
 
 static void test_conditions_have_their_own_tables(void **state) {
     (void)state;
-    const char *directory = test_scratch_path("same-names");
+    const char *directory = test_scratch_path("both");
     run_fixture_write(directory, &(run_fixture){2, 7, 25, .loglikelihood = true});
     char *text = tables_of(directory, "md");
     test_assert_contains(text, "# Board 2C · study · f32\n");
@@ -268,7 +268,7 @@ static void add_model(tl_store *store, int64_t device, const char *id, int right
 static void test_models_of_one_name_are_told_apart(void **state) {
     (void)state;
     char both[256];
-    strcpy(both, test_scratch_path("same-names"));
+    strcpy(both, test_scratch_path("both-names"));
     const char *one = test_scratch_path("one-name");
     int64_t device;
     tl_store *store = run_fixture_open(both, &device);
