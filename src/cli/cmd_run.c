@@ -42,8 +42,11 @@ static void catch_signals(void) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = on_stop};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        sigaction(numbers[i], &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction before;
+        bool ignored = sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!ignored) sigaction(numbers[i], &action, NULL); /* nohup has its way */
+    }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at the size limit is an error like a full disk */
 }
@@ -212,9 +215,10 @@ static bool sweep_store(tl_plan *plan, tl_store *store, const tl_sweep_options *
                         tl_error *error) {
     int64_t device;
     char finished[40];
+    tl_identify_listener reading = {cli_progress_reading, progress, options->stop};
     bool good = record_device(store, options->root, &device, error) &&
                 record_sitting(store, options->root, command, error) &&
-                tl_plan_record(plan, store, device, cli_progress_reading, progress, error);
+                tl_plan_record(plan, store, device, &reading, error);
     cli_progress_end(progress);
     good = good && tl_sweep(plan, store, options, result, error);
     cli_progress_end(progress);
@@ -234,7 +238,8 @@ static int run_plan(const cli_command *command, const run_options *o, tl_plan *p
     bool good =
         store && sweep_store(plan, store, options, command_line, &progress, &result, &error);
     tl_store_close(store);
-    if (!good) return cli_fail(command, &error);
+    result.interrupted |= !good && error.code == TL_ERROR_INTERRUPTED;
+    if (!good && !result.interrupted) return cli_fail(command, &error);
     if (result.interrupted) {
         fprintf(stderr,
                 "tinyllm run: interrupted; the same command continues at the next example\n");

@@ -53,10 +53,10 @@ static void become_worker(int socket, pid_t parent, const struct rlimit *data, c
                           char *const argv[]) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1); /* it died before the line above */
-    /* Ctrl-C reaches the whole terminal's group: the parent decides. */
+    /* Ctrl-C, timeout(1) and service managers reach the whole group: the parent decides. */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_DFL);
     int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (score >= 0 && write(score, "1000", 4) < 0) close(score);

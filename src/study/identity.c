@@ -14,8 +14,7 @@ enum { SLICE = 16 << 20 };
 
 typedef struct identifier {
     tl_store *store;
-    void (*progress)(void *, const char *, double);
-    void *context;
+    const tl_identify_listener *listener;
 } identifier;
 
 /* The cache of the hub names large files by their SHA-256. */
@@ -30,17 +29,21 @@ static bool hash_in_name(const char *resolved, char hex[TL_HEX_SIZE]) {
 }
 
 /* Read by read rather than mapped whole, so that the parent stays small. */
-static bool hash_content(const char *path, char hex[TL_HEX_SIZE], tl_error *error) {
+static bool hash_content(const identifier *by, const char *path, char hex[TL_HEX_SIZE],
+                         tl_error *error) {
+    const volatile sig_atomic_t *stop = by->listener->stop;
     FILE *file = fopen(path, "rbe");
     if (!file) return tl_fail_errno(error, "%s: cannot open", path);
     tl_digest *digest = tl_digest_new("sha256");
     char *slice = malloc(SLICE);
     bool good = digest && slice;
     size_t got;
-    while (good && (got = fread(slice, 1, SLICE, file)) > 0)
+    while (good && !(stop && *stop) && (got = fread(slice, 1, SLICE, file)) > 0)
         tl_digest_update(digest, slice, got);
     if (!good)
         tl_fail_memory(error, SLICE, path);
+    else if (stop && *stop)
+        good = tl_fail(error, TL_ERROR_INTERRUPTED, "%s: interrupted", path);
     else if (ferror(file))
         good = tl_fail_errno(error, "%s: cannot read", path);
     else
@@ -67,8 +70,9 @@ static bool hash_file(const identifier *by, const char *path, char hex[TL_HEX_SI
     if (good) memcpy(hex, known, TL_HEX_SIZE);
     free(known);
     if (good) return true;
-    if (by->progress) by->progress(by->context, path, (double)status.st_size);
-    return hash_content(resolved, hex, error) && tl_store_set_fact(by->store, key, hex, error);
+    if (by->listener->progress)
+        by->listener->progress(by->listener->context, path, (double)status.st_size);
+    return hash_content(by, resolved, hex, error) && tl_store_set_fact(by->store, key, hex, error);
 }
 
 static bool add_file(const identifier *by, const char *path, tl_buffer *manifest, tl_error *error) {
@@ -102,11 +106,10 @@ static bool finish(tl_buffer *manifest, char hex[TL_HEX_SIZE], tl_error *error) 
     return good;
 }
 
-bool tl_identify_model(tl_store *store, const char *directory,
-                       void (*progress)(void *context, const char *path, double bytes),
-                       void *context, tl_model_identity *identity, tl_error *error) {
+bool tl_identify_model(tl_store *store, const char *directory, const tl_identify_listener *listener,
+                       tl_model_identity *identity, tl_error *error) {
     static const char *const config[] = {"config.json", NULL};
-    identifier by = {store, progress, context};
+    identifier by = {store, listener};
     tl_buffer manifest = {0};
     bool good = add_named(&by, directory, config, &manifest, error);
     /* A checkpoint that cannot be opened has its own verdict later. */

@@ -1,7 +1,6 @@
 #include "study/plan.h"
 
 #include "study/device.h"
-#include "study/identity.h"
 #include "study/names.h"
 
 #include <ctype.h>
@@ -466,8 +465,7 @@ void tl_plan_free(tl_plan *plan) {
 /* ---- recording ---- */
 
 bool tl_plan_record(tl_plan *plan, tl_store *store, int64_t device,
-                    void (*progress)(void *context, const char *path, double bytes), void *context,
-                    tl_error *error) {
+                    const tl_identify_listener *listener, tl_error *error) {
     tl_model_identity *models = tl_arena_alloc(plan->arena, (size_t)plan->model_count + 1,
                                                sizeof *models, "identities", error);
     char build[TL_HEX_SIZE];
@@ -476,7 +474,7 @@ bool tl_plan_record(tl_plan *plan, tl_store *store, int64_t device,
         tl_plan_group *group = &plan->groups[i];
         tl_model_identity *model = &models[group->model - plan->models];
         if (!*model->weights &&
-            !tl_identify_model(store, group->model->directory, progress, context, model, error))
+            !tl_identify_model(store, group->model->directory, listener, model, error))
             return false;
         for (int c = 0; c < group->cell_count; c++) {
             tl_store_cell *cell = &group->cells[c];

@@ -7,6 +7,7 @@
 
 #include "hub/hub.h"
 #include "model/model.h"
+#include "study/identity.h"
 #include "study/store.h"
 
 enum { TL_LIMIT_STUDY = -1 };
@@ -71,8 +72,7 @@ void tl_plan_free(tl_plan *plan);
 
 /* Records the cells in the store, refusing those begun with another identity. */
 bool tl_plan_record(tl_plan *plan, tl_store *store, int64_t device,
-                    void (*progress)(void *context, const char *path, double bytes), void *context,
-                    tl_error *error);
+                    const tl_identify_listener *listener, tl_error *error);
 
 /* "135M", "1.1B": a count of parameters as the study's tables write it. */
 void tl_parameters_label(int64_t parameters, char *text, size_t size);

@@ -308,6 +308,38 @@ static void test_interrupted_runs_continue(void **state) {
     assert_int_equal(background_verdict("stopped", reason, sizeof reason), TL_VERDICT_DONE);
 }
 
+/* timeout(1) and service managers tell the worker too: still the run decides. */
+static void test_a_signal_to_all_is_no_crash(void **state) {
+    (void)state;
+    const char *const command[] = {"run",    "-m",         "slow", "-t",  "piqa",
+                                   "--data", "many.jsonl", "-o",   "all", NULL};
+    pid_t run = background_start(command);
+    for (int i = 0; i < 3000 && background_examples("all") < 1; i++)
+        usleep(10000);
+    pid_t worker = background_worker(run, 5);
+    assert_true(worker > 0);
+    kill(worker, SIGTERM);
+    usleep(50000);
+    kill(run, SIGTERM);
+    assert_int_equal(background_wait(run), 130);
+    char reason[64];
+    assert_int_equal(background_verdict("all", reason, sizeof reason), TL_VERDICT_INTERRUPTED);
+}
+
+static void test_nohup_has_its_way(void **state) {
+    (void)state;
+    const char *const command[] = {"run",        "-m",      "llama", "-t", "piqa",  "--data",
+                                   "many.jsonl", "--limit", "2000",  "-o", "nohup", NULL};
+    signal(SIGHUP, SIG_IGN); /* as nohup leaves it */
+    pid_t run = background_start(command);
+    signal(SIGHUP, SIG_DFL);
+    for (int i = 0; i < 3000 && background_examples("nohup") < 1; i++)
+        usleep(10000);
+    kill(run, SIGHUP);
+    assert_int_equal(background_wait(run), 0);
+    assert_int_equal(background_examples("nohup"), 2000);
+}
+
 static void test_another_identity_is_refused(void **state) {
     (void)state;
     test_result result =
@@ -515,6 +547,8 @@ int main(void) {
         cmocka_unit_test(test_memory_that_runs_out_is_a_verdict),
         cmocka_unit_test(test_unreadable_models_are_verdicts_among_others),
         cmocka_unit_test(test_interrupted_runs_continue),
+        cmocka_unit_test(test_a_signal_to_all_is_no_crash),
+        cmocka_unit_test(test_nohup_has_its_way),
         cmocka_unit_test(test_another_identity_is_refused),
         cmocka_unit_test(test_a_run_in_use_is_refused),
         cmocka_unit_test(test_shards_make_the_whole),
