@@ -3,6 +3,7 @@
 #include "report/lmeval_read.h"
 #include "report/published.h"
 #include "study/names.h"
+#include "tokenizer/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,8 +41,18 @@ static bool grow(void **items, int count, int *capacity, size_t size, tl_error *
     return true;
 }
 
+/* A store is a file like others: what is no text in it becomes U+FFFD here, for all reports. */
 const char *tl_results_string(tl_results *results, const char *text, tl_error *error) {
-    return text && *text ? tl_arena_strdup(results->arena, text, error) : "";
+    size_t length = text ? strlen(text) : 0;
+    if (length == 0) return "";
+    if (tl_utf8_valid(text, length) == length)
+        return tl_arena_strndup(results->arena, text, length, error);
+    tl_buffer lossy = {0};
+    tl_utf8_lossy(text, length, &lossy);
+    const char *kept = lossy.failed ? NULL : tl_arena_strdup(results->arena, lossy.data, error);
+    if (lossy.failed) tl_fail_memory(error, length, "a text");
+    tl_buffer_free(&lossy);
+    return kept;
 }
 
 /* Replaces each of the given borrowed strings by a copy in the arena. */

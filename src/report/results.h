@@ -126,7 +126,7 @@ int tl_results_new_device(tl_results *results, const tl_result_device *device, t
 /* A zeroed cell with NAN measures, valid until the next is added; NULL on failure. */
 tl_result_cell *tl_results_new_cell(tl_results *results, tl_error *error);
 
-/* A copy of the string in the arena; NULL stays "". */
+/* A copy of the string in the arena, with U+FFFD for what is not UTF-8; "" for NULL. */
 const char *tl_results_string(tl_results *results, const char *text, tl_error *error);
 
 /* Counts, chance and accuracies from cell->outcomes: for cells whose outcomes were filled in by

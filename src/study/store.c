@@ -278,7 +278,7 @@ static int check_clock(void *context) {
 static bool check_damage(tl_store *store, tl_error *error) {
     double deadline = tl_clock_monotonic() + CHECK_SECONDS;
     sqlite3_stmt *statement;
-    if (sqlite3_prepare_v2(store->database, "PRAGMA quick_check(1)", -1, &statement, NULL) !=
+    if (sqlite3_prepare_v2(store->database, "PRAGMA integrity_check(1)", -1, &statement, NULL) !=
         SQLITE_OK)
         return tl_store_fail(store, "cannot open", error);
     sqlite3_progress_handler(store->database, CHECK_STEPS, check_clock, &deadline);

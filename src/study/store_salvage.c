@@ -163,6 +163,16 @@ static bool open_memory(tl_store *store, tl_error *error) {
            tl_store_fail(store, "cannot salvage", error);
 }
 
+/* A schema that "may be written" is one that SQLite reads in spite of broken entries and of pages
+ * missing at the end of the file. */
+static bool open_damaged(const char *path, sqlite3 **database, tl_error *error) {
+    if (sqlite3_open_v2(path, database, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_exec(*database, "PRAGMA writable_schema=ON", NULL, NULL, NULL) == SQLITE_OK)
+        return true;
+    return tl_fail(error, TL_ERROR_FORMAT, "%s: nothing can be salvaged (%s)", path,
+                   sqlite3_errmsg(*database));
+}
+
 tl_store *tl_store_salvage(const char *directory, tl_store_salvaged *found, tl_error *error) {
     *found = (tl_store_salvaged){.complete = true};
     tl_store *store = tl_store_new(directory, error);
@@ -172,12 +182,11 @@ tl_store *tl_store_salvage(const char *directory, tl_store_salvaged *found, tl_e
     if (!tl_file_exists(store->path))
         tl_fail(error, TL_ERROR_IO, "%s: no run was stored there (run.sqlite is missing)",
                 directory);
-    else if (open_memory(store, error) &&
-             sqlite3_open_v2(store->path, &s.from, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
-        good = salvage_tables(&s, error);
+    else if (open_memory(store, error))
+        good = open_damaged(store->path, &s.from, error) && salvage_tables(&s, error);
     if (good && found->cells == 0)
-        good = tl_fail(error, TL_ERROR_FORMAT, "%s: nothing can be salvaged (%s)", store->path,
-                       sqlite3_errmsg(s.from));
+        good = tl_fail(error, TL_ERROR_FORMAT, "%s: nothing can be salvaged%s", store->path,
+                       found->complete ? ": it has no cells" : ": its first pages are damaged");
     sqlite3_close(s.from);
     if (good) return store;
     tl_store_close(store);

@@ -300,6 +300,33 @@ static void test_models_of_one_name_are_told_apart(void **state) {
     tl_results_free(results);
 }
 
+static void test_what_is_no_text_is_replaced(void **state) {
+    (void)state;
+    int64_t device;
+    const char *directory = test_scratch_path("no-text");
+    tl_error error = {0};
+    tl_store *store = run_fixture_open(directory, &device);
+    tl_store_cell cell = {
+        .device = device,
+        .model = {.name = "caf\xe9", .id = "/data/caf\xe9", .parameters_label = "1M"},
+        .task = "piqa",
+        .task_title = "PIQA",
+        .protocol = STUDY,
+        .dtype = "f32",
+        .precision = "exact",
+        .identity = "{\"weights\":\"\xff\"}",
+        .started = NAN,
+        .finished = NAN,
+    };
+    assert_ok(tl_store_plan(store, &cell, &error), error);
+    tl_store_close(store);
+    char *text = tables_of(directory, "json");
+    test_assert_contains(text, "\"weights\":\"\xef\xbf\xbd\"");
+    test_assert_contains(text, "\"caf\xef\xbf\xbd\"");
+    assert_null(strchr(text, '\xff'));
+    free(text);
+}
+
 static void test_published_counts_are_whole(void **state) {
     (void)state;
     tl_results *results = load("study");
@@ -482,6 +509,7 @@ int main(void) {
         cmocka_unit_test(test_conditions_have_their_own_tables),
         cmocka_unit_test(test_a_name_is_as_long_as_it_must_be),
         cmocka_unit_test(test_models_of_one_name_are_told_apart),
+        cmocka_unit_test(test_what_is_no_text_is_replaced),
         cmocka_unit_test(test_published_counts_are_whole),
         cmocka_unit_test(test_published_mistakes_are_named),
         cmocka_unit_test(test_compare_with_the_published_figures),

@@ -273,11 +273,10 @@ static bool count_example(void *context, const tl_example *example) {
     return true;
 }
 
-/* Overwrites every page of the file in turn: opening reports the damage (or the page did not
- * matter), and salvage never reads less than everything but what lay on that page. */
-static void test_damage_is_found_and_the_rest_salvaged(void **state) {
-    (void)state;
-    enum { EXAMPLES = 400, PAGE = 4096 };
+enum { EXAMPLES = 400, PAGE = 4096 };
+
+/* A store of EXAMPLES examples in "damaged": its file, and its one cell. */
+static char *file_to_damage(size_t *length, int64_t *id) {
     tl_error error = {0};
     tl_store *store = open_store("damaged", true);
     tl_store_cell cell = plan_cell(store, "piqa", "{}");
@@ -290,10 +289,62 @@ static void test_damage_is_found_and_the_rest_salvaged(void **state) {
     }
     assert_ok(tl_store_set_verdict(store, cell.id, TL_VERDICT_DONE, NULL, &error), error);
     tl_store_close(store);
-
-    size_t length;
-    char *whole = tl_file_read(test_scratch_path("damaged/run.sqlite"), 1 << 24, &length, &error);
+    *id = cell.id;
+    char *whole = tl_file_read(test_scratch_path("damaged/run.sqlite"), 1 << 24, length, &error);
     assert_ok(whole, error);
+    return whole;
+}
+
+/* How many examples are salvaged of a file that is not to be opened. */
+static int64_t refused_and_salvaged(const char *data, size_t length) {
+    test_write_file(test_scratch_path("damaged/run.sqlite"), data, length);
+    tl_error error = {0};
+    assert_null(tl_store_open(test_scratch_path("damaged"), false, &error));
+    test_assert_contains(error.message, "--salvage");
+    tl_store_salvaged found = {0};
+    tl_store *rest = tl_store_salvage(test_scratch_path("damaged"), &found, &error);
+    assert_ok(rest, error);
+    tl_store_close(rest);
+    return found.examples;
+}
+
+static void test_a_file_cut_short_is_salvaged(void **state) {
+    (void)state;
+    size_t length;
+    int64_t cell;
+    char *whole = file_to_damage(&length, &cell);
+    int64_t all = refused_and_salvaged(whole, length - PAGE);
+    int64_t half = refused_and_salvaged(whole, length / 2 + 100);
+    assert_true(all >= EXAMPLES - 60 && half >= EXAMPLES / 4 && half < all);
+    free(whole);
+    assert_int_equal(unlink(test_scratch_path("damaged/run.sqlite")), 0);
+}
+
+/* A sound page in the place of another: as a disk leaves it that writes where it was not told. */
+static void test_a_misplaced_page_is_found(void **state) {
+    (void)state;
+    size_t length;
+    int64_t cell;
+    char *whole = file_to_damage(&length, &cell);
+    for (size_t page = 12; (page + 2) * PAGE <= length; page += 7) {
+        char *copy = malloc(length);
+        memcpy(copy, whole, length);
+        memcpy(copy + page * PAGE, whole + (page + 1) * PAGE, PAGE);
+        refused_and_salvaged(copy, length);
+        free(copy);
+    }
+    free(whole);
+    assert_int_equal(unlink(test_scratch_path("damaged/run.sqlite")), 0);
+}
+
+/* Overwrites every page of the file in turn: opening reports the damage (or the page did not
+ * matter), and salvage never reads less than everything but what lay on that page. */
+static void test_damage_is_found_and_the_rest_salvaged(void **state) {
+    (void)state;
+    tl_error error = {0};
+    size_t length;
+    int64_t cell;
+    char *whole = file_to_damage(&length, &cell);
     int pages = (int)(length / PAGE), detected = 0, salvaged = 0;
     assert_true(pages > 40);
     for (int page = 0; page < pages; page++) {
@@ -313,7 +364,7 @@ static void test_damage_is_found_and_the_rest_salvaged(void **state) {
         tl_store *rest = tl_store_salvage(test_scratch_path("damaged"), &found, &error);
         if (!rest) continue;
         int64_t readable = 0;
-        assert_ok(tl_store_each_example(rest, cell.id, count_example, &readable, &error), error);
+        assert_ok(tl_store_each_example(rest, cell, count_example, &readable, &error), error);
         assert_true(readable <= found.examples && found.examples <= EXAMPLES);
         if (readable >= EXAMPLES - 60) salvaged++;
         tl_store_close(rest);
@@ -370,6 +421,8 @@ int main(void) {
         cmocka_unit_test(test_one_writer_at_a_time),
         cmocka_unit_test(test_newer_and_foreign_files_are_refused),
         cmocka_unit_test(test_read_only_directories_can_be_read),
+        cmocka_unit_test(test_a_file_cut_short_is_salvaged),
+        cmocka_unit_test(test_a_misplaced_page_is_found),
         cmocka_unit_test(test_damage_is_found_and_the_rest_salvaged),
         cmocka_unit_test_teardown(test_a_full_disk_loses_nothing_stored, unmount_disk),
     };
