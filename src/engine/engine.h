@@ -45,12 +45,13 @@ typedef enum tl_ask_kind {
                      */
     TL_ASK_LOGIT,   /* the raw logit of the token: only that column of the head is computed */
     TL_ASK_LOGITS,  /* the whole row, into `logits` [vocab] */
+    TL_ASK_BEST,    /* the first maximum of the row, into `token` */
 } tl_ask_kind;
 
 typedef struct tl_ask {
     int32_t segment, row; /* row within the segment: 0 … n_tokens-1 */
     tl_ask_kind kind;
-    int32_t token;
+    int32_t token; /* TL_ASK_BEST: the answer */
     float *logits; /* TL_ASK_LOGITS: where to write */
     /* the answer */
     float value; /* logprob or logit */

@@ -42,10 +42,9 @@ static int32_t first_maximum(const float *logits, int32_t n) {
 }
 
 /* Temperature, then top-k, then top-p, as transformers' logits warpers; then a draw. */
-static int32_t pick_token(sequence *q) {
+static int32_t draw_token(sequence *q) {
     const tl_generate_options *o = q->options;
     int32_t vocab = q->engine->model->spec.vocab, kept = vocab;
-    if (!(o->temperature > 0)) return first_maximum(q->logits, vocab);
     bool ranked = (o->top_k > 0 && o->top_k < vocab) || o->top_p < 1;
     for (int32_t i = 0; i < vocab; i++)
         q->ranking[i] = i;
@@ -72,9 +71,9 @@ static int32_t pick_token(sequence *q) {
     return q->ranking[kept - 1];
 }
 
-/* Computes what is not yet computed and leaves the last row's logits. For rope_int8 the tables
- * depend on the whole call, so every step computes the whole sequence. */
-static void step(sequence *q) {
+/* Computes what is not yet computed and returns the next token. For rope_int8 the tables depend on
+ * the whole call, so every step computes the whole sequence. */
+static int32_t step(sequence *q) {
     tl_engine *e = q->engine;
     if (e->model->spec.rope_int8) q->computed = 0;
     while (q->computed < q->n) {
@@ -87,8 +86,10 @@ static void step(sequence *q) {
         if (q->computed == q->n) e->pass.wanted[e->pass.n_wanted++] = count - 1;
         tl_pass_run(e);
     }
-    tl_ask ask = {.kind = TL_ASK_LOGITS, .logits = q->logits};
+    bool greedy = !(q->options->temperature > 0);
+    tl_ask ask = {.kind = greedy ? TL_ASK_BEST : TL_ASK_LOGITS, .logits = q->logits};
     tl_head_run(e, &ask, &(int32_t){0}, &(int32_t){0}, 1);
+    return greedy ? ask.token : draw_token(q);
 }
 
 static bool is_stop(const tl_model_spec *spec, int32_t token) {
@@ -103,9 +104,8 @@ static bool generate(sequence *q, tl_ids *out, tl_error *error) {
     double begin = tl_clock_monotonic();
     for (int32_t made = 0; made < o->most_tokens; made++) {
         if (q->n > q->capacity || q->n > spec->positions) break;
-        step(q);
+        int32_t token = step(q);
         if (!tl_engine_settle(q->engine, error)) return false;
-        int32_t token = pick_token(q);
         double now = tl_clock_monotonic() - begin;
         if (made == 0 && o->first_token_seconds) *o->first_token_seconds = now;
         if (made == 0 && o->decode_seconds) begin += now;

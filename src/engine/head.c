@@ -1,14 +1,15 @@
 /* The head: logits of the rows, and of the columns, that are asked. The vocabulary is taken in
- * blocks of columns that stay in the cache, so nothing of its size is ever held. */
+ * pieces that stay in the cache, so for many rows nothing of its size is ever held. */
 #include "engine/internal.h"
 
 #include <math.h>
 #include <string.h>
 
 enum {
-    BLOCK_ROWS = 256,     /* the whole of W is read once for so many */
-    BLOCK_COLUMNS = 4096, /* fixed: sums over blocks must not depend on the company */
-    MOST_COLUMNS = 256,   /* of letters asked together */
+    BLOCK_ROWS = 256,                  /* the whole of W is read once for so many */
+    BLOCK_COLUMNS = 4096,              /* fixed: sums over blocks must not depend on the company */
+    PIECE_FLOATS = 64 * BLOCK_COLUMNS, /* few rows take so many logits at once */
+    MOST_COLUMNS = 256,                /* of letters asked together */
 };
 
 /* What is known of a row's distribution so far. */
@@ -54,26 +55,49 @@ static void add_logsumexp(row_state *state, float logsumexp) {
     state->logsumexp = isinf(high) || isnan(high) ? high : high + log1p(exp(low - high));
 }
 
-/* Takes in columns first … first+count-1 of all rows of the block. */
-static void read_columns(const block *b, int32_t first, int32_t count, row_state *states) {
+/* Whether an ask of that kind is among the block's. */
+static bool is_asked(const block *b, tl_ask_kind kind) {
+    for (int32_t i = 0; i < b->n_asks; i++)
+        if (b->asks[b->order[i]].kind == kind) return true;
+    return false;
+}
+
+/* Columns that all rows of the block take at once. */
+static int32_t columns_at_once(const block *b) {
+    int32_t blocks = PIECE_FLOATS / BLOCK_COLUMNS / b->n_rows;
+    return BLOCK_COLUMNS * (blocks > 1 ? blocks : 1);
+}
+
+/* What columns first … first+count-1 say of each row's distribution. */
+static void read_distributions(const block *b, int32_t stride, int32_t first, int32_t count,
+                               row_state *states) {
     float logsumexp[BLOCK_ROWS];
-    int32_t argmax[BLOCK_ROWS];
-    tl_logsumexp_rows(b->engine->compute, b->logits, BLOCK_COLUMNS, b->n_rows, count, logsumexp,
-                      argmax);
-    for (int32_t r = 0; r < b->n_rows; r++) {
-        float maximum = b->logits[r * BLOCK_COLUMNS + argmax[r]];
-        add_logsumexp(&states[r], logsumexp[r]);
-        if (first == 0 || maximum > states[r].maximum) {
-            states[r].maximum = maximum;
-            states[r].argmax = first + argmax[r];
+    int32_t argmax[BLOCK_ROWS], blocks = (count + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
+    bool sums = is_asked(b, TL_ASK_LOGPROB);
+    if (!sums && !is_asked(b, TL_ASK_BEST)) return;
+    tl_logsumexp_rows(b->engine->compute, b->logits, stride, b->n_rows, count, BLOCK_COLUMNS,
+                      sums ? logsumexp : NULL, argmax);
+    for (int32_t i = 0; i < b->n_rows * blocks; i++) {
+        row_state *state = &states[i / blocks];
+        float maximum = b->logits[(int64_t)(i / blocks) * stride + argmax[i]];
+        if (sums) add_logsumexp(state, logsumexp[i]);
+        if ((first == 0 && i % blocks == 0) || maximum > state->maximum) {
+            state->maximum = maximum;
+            state->argmax = first + argmax[i];
         }
     }
+}
+
+/* Takes in columns first … first+count-1 of all rows of the block. */
+static void read_columns(const block *b, int32_t stride, int32_t first, int32_t count,
+                         row_state *states) {
+    read_distributions(b, stride, first, count, states);
     for (int32_t i = 0; i < b->n_asks; i++) {
         tl_ask *ask = &b->asks[b->order[i]];
-        const float *row = b->logits + (int64_t)(b->rows[i] - b->first_row) * BLOCK_COLUMNS;
+        const float *row = b->logits + (int64_t)(b->rows[i] - b->first_row) * stride;
         if (ask->kind == TL_ASK_LOGITS)
             memcpy(ask->logits + first, row, (size_t)count * sizeof *row);
-        else if (ask->token >= first && ask->token < first + count)
+        else if (ask->kind != TL_ASK_BEST && ask->token >= first && ask->token < first + count)
             ask->value = row[ask->token - first];
     }
 }
@@ -81,11 +105,12 @@ static void read_columns(const block *b, int32_t first, int32_t count, row_state
 static void whole_rows(const block *b) {
     const tl_engine *e = b->engine;
     const tl_matrix *head = &e->model->head.weight;
+    int32_t at_once = columns_at_once(b);
     row_state states[BLOCK_ROWS];
     for (int32_t r = 0; r < b->n_rows; r++)
         states[r] = (row_state){-INFINITY, 0, -INFINITY};
-    for (int32_t first = 0; first < head->out; first += BLOCK_COLUMNS) {
-        int32_t count = head->out - first < BLOCK_COLUMNS ? head->out - first : BLOCK_COLUMNS;
+    for (int32_t first = 0; first < head->out; first += at_once) {
+        int32_t count = head->out - first < at_once ? head->out - first : at_once;
         tl_matrix part = rows_of(head, first, count);
         tl_linear op = {.x = e->hidden + (int64_t)b->first_row * head->in,
                         .x_stride = head->in,
@@ -93,13 +118,14 @@ static void whole_rows(const block *b) {
                         .weight = &part,
                         .bias = e->model->head.bias ? e->model->head.bias + first : NULL,
                         .y = b->logits,
-                        .y_stride = BLOCK_COLUMNS};
+                        .y_stride = at_once};
         tl_linear_run(e->compute, &op);
-        read_columns(b, first, count, states);
+        read_columns(b, at_once, first, count, states);
     }
     for (int32_t i = 0; i < b->n_asks; i++) {
         tl_ask *ask = &b->asks[b->order[i]];
         const row_state *state = &states[b->rows[i] - b->first_row];
+        if (ask->kind == TL_ASK_BEST) ask->token = state->argmax;
         if (ask->kind != TL_ASK_LOGPROB) continue;
         ask->greedy = ask->token == state->argmax;
         ask->value = (float)(ask->value - state->logsumexp);

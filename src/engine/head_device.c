@@ -77,6 +77,10 @@ static void whole_rows(block *b) {
                 return;
             continue;
         }
+        if (ask->kind == TL_ASK_BEST) {
+            ask->token = argmax[row];
+            continue;
+        }
         ask->value = b->values[i];
         if (ask->kind != TL_ASK_LOGPROB) continue;
         ask->greedy = ask->token == argmax[row];

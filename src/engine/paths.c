@@ -194,8 +194,10 @@ bool tl_engine_score_paths(tl_engine *e, const tl_path *paths, int32_t n_paths, 
     made = 0;
     for (int32_t i = 0; i < n_paths; i++) {
         for (int32_t a = 0; a < paths[i].n_asks; a++, made++) {
-            paths[i].asks[a].value = asks[made].value;
-            paths[i].asks[a].greedy = asks[made].greedy;
+            tl_ask *ask = &paths[i].asks[a];
+            ask->token = asks[made].token;
+            ask->value = asks[made].value;
+            ask->greedy = asks[made].greedy;
         }
         if (work && i == 0) work->tokens_asked = 0;
         if (work) work->tokens_asked += (int64_t)paths[i].n_tokens + paths[i].n_encoder;

@@ -76,6 +76,7 @@ static bool check_ask(const forest *f, const tl_ask *ask, int32_t segment, int32
                        "a question about row %d of segment %d: there is no such row", row, segment);
     if (ask->kind == TL_ASK_LOGITS)
         return ask->logits || tl_fail(error, TL_ERROR_USAGE, "a question without room for logits");
+    if (ask->kind == TL_ASK_BEST) return true;
     return check_tokens(&f->engine->model->spec, &ask->token, 1, segment, error);
 }
 

@@ -175,10 +175,10 @@ void tl_attention_run(tl_compute *compute, const tl_attention *op);
 /* ---- the head's readings
  * ---------------------------------------------------------------------------- */
 
-/* Per row of logits [rows, n]: log Σ exp, and the index of the first maximum. Either may be NULL.
- */
+/* Per row of logits [rows, n] and block of so many columns, the last of them shorter: log Σ exp, or
+ * NULL, and the index of the first maximum; both [rows, blocks], indices from the row's start. */
 void tl_logsumexp_rows(tl_compute *compute, const float *logits, int64_t stride, int32_t rows,
-                       int32_t n, float *logsumexp, int32_t *argmax);
+                       int32_t n, int32_t block, float *logsumexp, int32_t *argmax);
 
 /* ---- conversion
  * ------------------------------------------------------------------------------------- */

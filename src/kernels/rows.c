@@ -156,38 +156,48 @@ enum { PART = 1024 };
 typedef struct reading {
     const float *logits;
     int64_t stride;
-    int32_t n;
+    int32_t n, block, blocks;
     float *logsumexp;
     int32_t *argmax;
 } reading;
 
-static void read_rows(const tl_compute *compute, const void *context, int32_t first, int32_t end) {
-    const reading *op = context;
-    for (int32_t r = first; r < end; r++) {
-        const float *logits = op->logits + r * op->stride;
-        float largest = -INFINITY;
-        int32_t at = 0;
-        double sum = 0;
-        for (int32_t i = 0; i < op->n; i += PART) {
-            float part_largest, part_sum;
-            int32_t part_at;
-            compute->kernels->softmax_part(logits + i, tl_min(PART, op->n - i), &part_largest,
-                                           &part_at, &part_sum);
-            if (part_largest > largest) {
-                sum = sum * exp((double)largest - (double)part_largest);
-                largest = part_largest;
-                at = i + part_at;
-            }
-            if (part_largest > -INFINITY || part_sum != part_sum)
-                sum += part_sum * exp((double)part_largest - (double)largest);
+static void read_block(const tl_kernels *kernels, const float *logits, int32_t n, float *logsumexp,
+                       int32_t *argmax) {
+    float largest = -INFINITY;
+    double sum = 0;
+    *argmax = 0;
+    for (int32_t i = 0; i < n; i += PART) {
+        float part_largest;
+        int32_t part_at, count = tl_min(PART, n - i);
+        kernels->largest(logits + i, count, &part_largest, &part_at);
+        double joined = (double)largest;
+        if (part_largest > largest) {
+            largest = part_largest;
+            *argmax = i + part_at;
         }
-        if (op->logsumexp) op->logsumexp[r] = (float)((double)largest + log(sum));
-        if (op->argmax) op->argmax[r] = at;
+        if (!logsumexp) continue;
+        float part_sum = kernels->exp_sum(logits + i, count, part_largest);
+        if (part_largest > joined) sum = sum * exp(joined - (double)part_largest);
+        if (part_largest > -INFINITY || part_sum != part_sum)
+            sum += part_sum * exp((double)part_largest - (double)largest);
+    }
+    if (logsumexp) *logsumexp = (float)((double)largest + log(sum));
+}
+
+static void read_blocks(const tl_compute *compute, const void *context, int32_t first,
+                        int32_t end) {
+    const reading *op = context;
+    for (int32_t i = first; i < end; i++) {
+        int32_t column = i % op->blocks * op->block;
+        read_block(compute->kernels, op->logits + i / op->blocks * op->stride + column,
+                   tl_min(op->block, op->n - column), op->logsumexp ? op->logsumexp + i : NULL,
+                   op->argmax + i);
+        op->argmax[i] += column;
     }
 }
 
 void tl_logsumexp_rows(tl_compute *compute, const float *logits, int64_t stride, int32_t rows,
-                       int32_t n, float *logsumexp, int32_t *argmax) {
-    reading op = {logits, stride, n, logsumexp, argmax};
-    tl_rows_run(compute, rows, n, read_rows, &op);
+                       int32_t n, int32_t block, float *logsumexp, int32_t *argmax) {
+    reading op = {logits, stride, n, block, (n + block - 1) / block, logsumexp, argmax};
+    tl_rows_run(compute, rows * op.blocks, tl_min(n, block), read_blocks, &op);
 }

@@ -72,8 +72,9 @@ typedef struct tl_kernels {
     void (*add)(const float *x, int32_t dim, float *y);
     void (*rotate)(float *x, int32_t heads, int32_t head_dim, int32_t half, const float *cosines,
                    const float *sines);
-    /* The largest of x [n], its first index, and Σ exp(x - largest). */
-    void (*softmax_part)(const float *x, int32_t n, float *largest, int32_t *argmax, float *sum);
+    /* The largest of x [n], and its first index. */
+    void (*largest)(const float *x, int32_t n, float *largest, int32_t *argmax);
+    float (*exp_sum)(const float *x, int32_t n, float shift); /* Σ exp(x - shift) */
     void (*attend)(const tl_attend *attend);
     void (*widen)(const void *source, tl_dtype dtype, size_t count, float *y);
     void (*narrow)(const float *x, size_t count, tl_dtype dtype, void *y); /* f16, bf16 */

@@ -60,8 +60,9 @@ static void test_asks_agree(void **state) {
     tl_ask asks[] = {{.row = 3, .kind = TL_ASK_LOGITS, .logits = logits},
                      {.row = 3, .kind = TL_ASK_LOGIT, .token = 77},
                      {.row = 3, .kind = TL_ASK_LOGPROB, .token = 77},
+                     {.row = 3, .kind = TL_ASK_BEST},
                      {.row = 3, .kind = TL_ASK_LOGPROB}};
-    tl_path path = {.tokens = tokens, .n_tokens = 4, .asks = asks, .n_asks = 3};
+    tl_path path = {.tokens = tokens, .n_tokens = 4, .asks = asks, .n_asks = 4};
     tl_error error = {0};
     assert_ok(tl_engine_score_paths(engine, &path, 1, NULL, &error), error);
     double total = 0;
@@ -73,11 +74,16 @@ static void test_asks_agree(void **state) {
     assert_true(asks[1].value == logits[77]);
     assert_true(fabs(asks[2].value - (logits[77] - log(total))) < 1e-5);
     assert_int_equal(asks[2].greedy, best == 77);
-    asks[3].token = best;
+    assert_int_equal(asks[3].token, best);
+    asks[3].token = -1;
+    asks[4].token = best;
     path.asks = asks + 3;
     path.n_asks = 1;
     assert_ok(tl_engine_score_paths(engine, &path, 1, NULL, &error), error);
-    assert_true(asks[3].greedy);
+    assert_int_equal(asks[3].token, best);
+    path.asks = asks + 4;
+    assert_ok(tl_engine_score_paths(engine, &path, 1, NULL, &error), error);
+    assert_true(asks[4].greedy);
     free(logits);
     tl_engine_free(engine);
     tl_model_unload(model);

@@ -99,7 +99,27 @@ static void check_scatter(tl_compute *compute) {
     free(x);
 }
 
+/* Blocks of a row are read as if each were a row of its own. */
+static void check_blocks(tl_compute *compute) {
+    enum { N = 5000, BLOCK = 2048, BLOCKS = 3, STRIDE = 5003 };
+    float *x = test_random_values(2 * STRIDE), got[2 * BLOCKS], expected;
+    int32_t at[2 * BLOCKS], alone[2 * BLOCKS], first;
+    tl_logsumexp_rows(compute, x, STRIDE, 2, N, BLOCK, got, at);
+    tl_logsumexp_rows(compute, x, STRIDE, 2, N, BLOCK, NULL, alone);
+    for (int32_t i = 0; i < 2 * BLOCKS; i++) {
+        int32_t column = i % BLOCKS * BLOCK, count = column + BLOCK > N ? N - column : BLOCK;
+        tl_logsumexp_rows(compute, x + i / BLOCKS * STRIDE + column, STRIDE, 1, count, count,
+                          &expected, &first);
+        if (memcmp(&got[i], &expected, sizeof expected) != 0 || at[i] != column + first ||
+            alone[i] != at[i])
+            test_fail("block %d: %.9g at %d (alone %d), expected %.9g at %d", i, (double)got[i],
+                      at[i], alone[i], (double)expected, column + first);
+    }
+    free(x);
+}
+
 static void check_logsumexp(tl_compute *compute) {
+    check_blocks(compute);
     static const int32_t lengths[] = {1, 5, 16, 100, 1024, 1025, 20001};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         int32_t n = lengths[i];
@@ -110,7 +130,7 @@ static void check_logsumexp(tl_compute *compute) {
             x[2 * n + j] = floorf(x[2 * n + j]); /* ties: the first must win */
         }
         if (n > 3) x[1] = -INFINITY;
-        tl_logsumexp_rows(compute, x, n, 3, n, got, at);
+        tl_logsumexp_rows(compute, x, n, 3, n, n, got, at);
         for (int r = 0; r < 3; r++) {
             int32_t best = 0;
             double sum = 0;

@@ -27,8 +27,8 @@ void TL_NAME(tl_rms_norm_row)(const float *x, int32_t dim, const float *weight, 
 void TL_NAME(tl_add_row)(const float *x, int32_t dim, float *y);
 void TL_NAME(tl_rotate_row)(float *x, int32_t heads, int32_t head_dim, int32_t half,
                             const float *cosines, const float *sines);
-void TL_NAME(tl_softmax_part)(const float *x, int32_t n, float *largest, int32_t *argmax,
-                              float *sum);
+void TL_NAME(tl_largest)(const float *x, int32_t n, float *largest, int32_t *argmax);
+float TL_NAME(tl_exp_sum)(const float *x, int32_t n, float shift);
 void TL_NAME(tl_attend_part)(const tl_attend *attend);
 void TL_NAME(tl_widen_run)(const void *source, tl_dtype dtype, size_t count, float *y);
 void TL_NAME(tl_narrow_run)(const float *x, size_t count, tl_dtype dtype, void *y);

@@ -216,8 +216,7 @@ void TL_NAME(tl_rotate_row)(float *x, int32_t heads, int32_t head_dim, int32_t h
     }
 }
 
-void TL_NAME(tl_softmax_part)(const float *x, int32_t n, float *largest, int32_t *argmax,
-                              float *sum) {
+void TL_NAME(tl_largest)(const float *x, int32_t n, float *largest, int32_t *argmax) {
     vf most = v_set(x[0]);
     int32_t i = 0;
     for (; i + VL <= n; i += VL)
@@ -237,14 +236,17 @@ void TL_NAME(tl_softmax_part)(const float *x, int32_t n, float *largest, int32_t
     }
     for (at = i; at < n - 1 && x[at] != peak; at++) {
     }
+    *largest = peak;
+    *argmax = at;
+}
+
+float TL_NAME(tl_exp_sum)(const float *x, int32_t n, float shift) {
     running total = {{v_zero(), v_zero(), v_zero(), v_zero()}};
     for (int32_t k = 0, part = 0; k < n; k += VL, part = (part + 1) & 3) {
         int count = tl_min(VL, n - k);
-        vf e = v_exp(load_part(x + k, count) - wanted);
+        vf e = v_exp(load_part(x + k, count) - v_set(shift));
         if (count < VL) e = v_select(v_first(count), e, v_zero());
         total.part[part] = total.part[part] + e;
     }
-    *largest = peak;
-    *argmax = at;
-    *sum = running_sum(&total);
+    return running_sum(&total);
 }
