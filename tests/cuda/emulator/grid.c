@@ -4,22 +4,21 @@
 #include "kernels/cuda/arguments.h"
 
 #include "emulator.h"
+#include "switch.h"
 
-#include <setjmp.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <ucontext.h>
 
-enum { MOST_THREADS = 256, STACK = 256 << 10, WARPS = MOST_THREADS / 32 };
+/* A stack is an odd number of cache lines: tops a power of two apart would share a few lines of the
+ * cache. */
+enum { MOST_THREADS = 256, STACK = (64 << 10) + 13 * 64, WARPS = MOST_THREADS / 32 };
 
 typedef struct fiber {
-    jmp_buf at;
-    ucontext_t start;
-    char *stack;
-    bool begun, ended;
+    void *top;          /* of its stack, while another runs */
     const int *barrier; /* it waits until this counter is no longer `seen`; NULL: it runs */
     int seen;
     int parity; /* of the warp's exchanges */
+    bool ended;
 } fiber;
 
 /* Threads that have come to a barrier, and how often it has opened. */
@@ -31,8 +30,8 @@ emulated_place emulated;
 
 static struct {
     fiber fibers[MOST_THREADS];
-    jmp_buf scheduler;
-    ucontext_t back;
+    char *stacks;
+    void *scheduler; /* the top of its stack, while a fiber runs */
     int running;
     emulated_kernel *kernel;
     const void *arguments;
@@ -40,6 +39,36 @@ static struct {
     float handed[2][MOST_THREADS];
     float *shared;
 } grid;
+
+/* ---- fibers ---------------------------------------------------------------------------------- */
+
+static void to_scheduler(void) {
+    emulated_switch(&grid.fibers[grid.running].top, grid.scheduler);
+}
+
+static void leave(barrier *b);
+
+/* A fiber lives on from block to block. */
+static void enter(void) {
+    for (;;) {
+        grid.kernel(grid.arguments);
+        fiber *f = &grid.fibers[grid.running];
+        f->ended = true;
+        leave(&grid.block);
+        leave(&grid.warps[grid.running / 32]);
+        to_scheduler();
+    }
+}
+
+static bool make_fibers(void) {
+    grid.stacks = aligned_alloc(64, (size_t)MOST_THREADS * STACK);
+    if (!grid.stacks) return false;
+    for (int i = 0; i < MOST_THREADS; i++)
+        grid.fibers[i].top = emulated_start(grid.stacks + (size_t)(i + 1) * STACK, enter);
+    return true;
+}
+
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 static void wait_at(barrier *b) {
     fiber *f = &grid.fibers[grid.running];
@@ -50,7 +79,7 @@ static void wait_at(barrier *b) {
     }
     f->barrier = &b->opened;
     f->seen = b->opened;
-    if (!_setjmp(f->at)) _longjmp(grid.scheduler, 1);
+    to_scheduler();
 }
 
 void emulated_barrier(void) {
@@ -84,34 +113,10 @@ static void leave(barrier *b) {
     }
 }
 
-/* A fiber lives on from block to block. */
-static void enter(void) {
-    for (;;) {
-        grid.kernel(grid.arguments);
-        fiber *f = &grid.fibers[grid.running];
-        f->ended = true;
-        leave(&grid.block);
-        leave(&grid.warps[grid.running / 32]);
-        if (!_setjmp(f->at)) _longjmp(grid.scheduler, 1);
-    }
-}
-
-static void resume(int thread) {
-    fiber *f = &grid.fibers[thread];
-    grid.running = thread;
-    emulated.thread.x = (unsigned)thread;
-    if (_setjmp(grid.scheduler)) return;
-    if (f->begun) _longjmp(f->at, 1);
-    f->begun = true;
-    getcontext(&f->start);
-    f->start.uc_stack.ss_sp = f->stack;
-    f->start.uc_stack.ss_size = STACK;
-    f->start.uc_link = NULL;
-    makecontext(&f->start, enter, 0);
-    setcontext(&f->start);
-}
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 static bool prepare_block(int threads) {
+    if (!grid.stacks && !make_fibers()) return false;
     grid.block = (barrier){.expected = threads};
     for (int w = 0; w < WARPS; w++) {
         int lanes = threads - w * 32;
@@ -119,8 +124,6 @@ static bool prepare_block(int threads) {
     }
     for (int i = 0; i < threads; i++) {
         fiber *f = &grid.fibers[i];
-        if (!f->stack) f->stack = malloc(STACK);
-        if (!f->stack) return false;
         f->ended = false;
         f->barrier = NULL;
         f->parity = 0;
@@ -137,8 +140,10 @@ static bool run_block(int threads, bool backwards) {
             fiber *f = &grid.fibers[thread];
             if (f->ended || (f->barrier && *f->barrier == f->seen)) continue;
             f->barrier = NULL;
-            resume(thread);
-            left -= grid.fibers[thread].ended;
+            grid.running = thread;
+            emulated.thread.x = (unsigned)thread;
+            emulated_switch(&grid.scheduler, f->top);
+            left -= f->ended;
             moved = true;
         }
         if (!moved) return false;
