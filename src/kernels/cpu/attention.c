@@ -40,10 +40,10 @@ INLINE int32_t round_up(int32_t n) {
     return (n + TILE_KEYS - 1) / TILE_KEYS * TILE_KEYS;
 }
 
-/* tile[d][key] = k[slot of first + key][d], zero beyond the last key. */
+/* tile[d][key] = k[slot of first + key][d], zero beyond the last key in its vector. */
 static void gather(const work *w, int32_t first) {
     int32_t dim = w->op->head_dim;
-    for (int32_t part = 0; part < TILE_KEYS; part += VL) {
+    for (int32_t part = 0; part < TILE_KEYS && first + part < w->keys; part += VL) {
         const float *keys[VL];
         int32_t count = tl_min(VL, w->keys - first - part);
         for (int i = 0; i < VL; i++)
@@ -64,26 +64,35 @@ static void gather(const work *w, int32_t first) {
     }
 }
 
-/* Scores of R rows against the tile whose first key is at `first`. */
-INLINE void score_rows(const int R, const work *w, const query_row *rows, int32_t first) {
+/* Scores of R rows against P vectors of the tile whose first key is at `first`. */
+INLINE void score_part(const int R, const int P, const work *w, const query_row *rows,
+                       int32_t first) {
     int32_t dim = w->op->head_dim;
     vf acc[MOST_ROWS][PARTS];
     UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int i = 0; i < PARTS; i++) acc[r][i] = v_zero();
+        UNROLL for (int i = 0; i < P; i++) acc[r][i] = v_zero();
     }
     for (int32_t d = 0; d < dim; d++) {
         vf key[PARTS];
-        UNROLL for (int i = 0; i < PARTS; i++) key[i] = v_load(w->tile + d * TILE_KEYS + i * VL);
+        UNROLL for (int i = 0; i < P; i++) key[i] = v_load(w->tile + d * TILE_KEYS + i * VL);
         UNROLL for (int r = 0; r < R; r++) {
             vf value = v_set(rows[r].q[d]);
-            UNROLL for (int i = 0; i < PARTS; i++) acc[r][i] = v_fma(value, key[i], acc[r][i]);
+            UNROLL for (int i = 0; i < P; i++) acc[r][i] = v_fma(value, key[i], acc[r][i]);
         }
     }
     vf scale = v_set(w->op->scale);
     UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int i = 0; i < PARTS; i++)
+        UNROLL for (int i = 0; i < P; i++)
             v_store(rows[r].scores + (first - w->base) + i * VL, acc[r][i] * scale);
     }
+}
+
+/* Half of a tile where none of the rows sees the other half: the last of them sees most. */
+INLINE void score_rows(const int R, const work *w, const query_row *rows, int32_t first) {
+    if (rows[R - 1].end - first > TILE_KEYS / 2)
+        score_part(R, PARTS, w, rows, first);
+    else
+        score_part(R, PARTS / 2, w, rows, first);
 }
 
 static void score_tile(const work *w, int32_t first) {

@@ -7,11 +7,6 @@
 #include "kernels/cpu/vector.h"
 #include "kernels/kernels.h"
 
-/* 2ⁿ for n in -126 … 127. */
-INLINE vf v_power_of_two(vi n) {
-    return (vf)((n + v_set_int(127)) << 23);
-}
-
 /* eˣ within 1.5 ulp; 0 below -104, infinity above 88.73, NaN for NaN; denormal results keep their
  * bits. x = n ln 2 + r with |r| ≤ ln 2 / 2; ln 2 in two parts, so that n ln 2 is exact enough. */
 INLINE vf v_exp(vf x) {
@@ -24,16 +19,12 @@ INLINE vf v_exp(vf x) {
     q = v_fma(q, r, v_set(0x1.55546cp-5f));
     q = v_fma(q, r, v_set(0x1.555484p-3f));
     q = v_fma(q, r, v_set(0.5f));
-    vf e = v_fma(q, r * r, r) + v_set(1.0f);
-    /* 2ⁿ as two factors: n may be -151 or 128. */
-    vi whole = v_to_int(n);
-    vi half = whole >> 1;
-    return e * v_power_of_two(half) * v_power_of_two(whole - half);
+    return v_times_power(v_fma(q, r * r, r) + v_set(1.0f), n);
 }
 
-/* 1 / (1 + e⁻ˣ) within 3 ulp. */
+/* 1 / (1 + e⁻ˣ) within 3 ulp; below -87, where that leaves the normal numbers, 2⁻¹²⁶. */
 INLINE vf v_sigmoid(vf x) {
-    return v_set(1.0f) / (v_set(1.0f) + v_exp(-x));
+    return v_inverse(v_min(v_set(0x1p126f), v_set(1.0f) + v_exp(-x)));
 }
 
 /* erfc(t) / 2 for t ≥ 0.95, through a polynomial for -ln erfc. */

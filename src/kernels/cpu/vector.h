@@ -15,6 +15,8 @@
  *   v_min, v_max                             the second operand where either is NaN
  *   v_round, v_to_int, v_from_int            to the nearest even integer
  *   v_sqrt
+ *   v_times_power(a, n)                      a 2ⁿ, n integral within -151 … 128
+ *   v_inverse(a)                             1 / a within 1 ulp, 1 ≤ a ≤ 2¹²⁶
  *   v_sum4(a, b, c, d)                       the four sums of all lanes, by one fixed tree
  *   v_turn(i)                                the lane that is i-th in this tree, read from left to
  *                                            right
@@ -81,6 +83,17 @@ INLINE i4 v_largest_int4(const vi v[4]) {
 }
 INLINE i4 v_sum_int4(const vi v[4]) {
     return (i4){v_sum_int(v[0]), v_sum_int(v[1]), v_sum_int(v[2]), v_sum_int(v[3])};
+}
+#endif
+
+#if !defined(V_HAS_POWERS)
+/* Two factors: n may be -151 or 128. */
+INLINE vf v_times_power(vf a, vf n) {
+    vi whole = v_to_int(n), half = whole >> 1;
+    return a * (vf)((half + v_set_int(127)) << 23) * (vf)((whole - half + v_set_int(127)) << 23);
+}
+INLINE vf v_inverse(vf a) {
+    return v_set(1.0f) / a;
 }
 #endif
 

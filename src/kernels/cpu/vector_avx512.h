@@ -58,6 +58,15 @@ INLINE vi v_to_int(vf a) {
 INLINE vf v_from_int(vi a) {
     return _mm512_cvtepi32_ps((__m512i)a);
 }
+#define V_HAS_POWERS 1
+INLINE vf v_times_power(vf a, vf n) {
+    return _mm512_scalef_ps(a, n);
+}
+/* An estimate within 2⁻¹⁴, and one of Newton's steps. */
+INLINE vf v_inverse(vf a) {
+    vf estimate = _mm512_rcp14_ps(a);
+    return _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(a, estimate, v_set(1.0f)), estimate);
+}
 INLINE vf v_widen_bf16_(__m256i a) {
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16);
 }
