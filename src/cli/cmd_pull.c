@@ -3,6 +3,7 @@
 #include "cli/quantities.h"
 #include "hub/pull.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,27 @@ typedef struct job {
     cli_list patterns;
     int failures; /* arguments that could not be planned */
     bool wrong_usage;
+    pthread_mutex_t lock; /* of what follows */
+    bool drawing;         /* bars are on the terminal: notices wait until they are drawn anew */
+    tl_buffer notices;
 } job;
+
+static void notice(void *context, const char *text) {
+    job *j = context;
+    pthread_mutex_lock(&j->lock);
+    if (j->drawing)
+        tl_buffer_append_format(&j->notices, "  %s\n", text);
+    else
+        fprintf(stderr, "  %s\n", text);
+    pthread_mutex_unlock(&j->lock);
+}
+
+static void show_notices(job *j) {
+    pthread_mutex_lock(&j->lock);
+    fputs(tl_buffer_string(&j->notices), stderr);
+    tl_buffer_clear(&j->notices);
+    pthread_mutex_unlock(&j->lock);
+}
 
 static void add_failed(void *context, const tl_error *error) {
     job *j = context;
@@ -77,6 +98,7 @@ static void print_plan(const tl_pull *pull) {
 
 /* What the progress display remembers between its ticks. */
 typedef struct display {
+    job *job;
     bool terminal;
     int lines; /* drawn by the last tick */
     double started, last;
@@ -138,6 +160,7 @@ static void tick(void *context, const tl_pull *pull) {
     double now = tl_clock_monotonic();
     if (d->terminal && d->lines) fprintf(stderr, "\033[%dA\033[J", d->lines);
     d->lines = 0;
+    show_notices(d->job);
     for (int i = 0; i < tl_pull_file_count(pull); i++) {
         const tl_pull_file *file = tl_pull_file_at(pull, i);
         int state = atomic_load(&file->state);
@@ -216,6 +239,7 @@ static bool fetch(job *j, bool dry_run, tl_error *error) {
     if (dry_run) return true;
     int count = tl_pull_file_count(j->pull);
     display d = {
+        .job = j,
         .terminal = isatty(STDERR_FILENO),
         .started = tl_clock_monotonic(),
         .last = tl_clock_monotonic(),
@@ -224,6 +248,7 @@ static bool fetch(job *j, bool dry_run, tl_error *error) {
     uint64_t size;
     sum_up(j->pull, &d.before, &size);
     if (!d.reported) return tl_fail_memory(error, (size_t)count, "the display");
+    j->drawing = d.terminal; /* no other thread is there yet */
     bool good = tl_pull_run(j->pull, tick, &d, error);
     free(d.reported);
     return good;
@@ -259,7 +284,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     bool dry_run = false, json = false;
     const char *config = NULL;
     cli_list splits = {0};
-    job j = {.command = command};
+    job j = {.command = command, .lock = PTHREAD_MUTEX_INITIALIZER};
     const cli_option options[] = {
         {"file", 0, CLI_LIST, &j.patterns, "PATTERN",
          "these files in place of the weights (repeatable)"},
@@ -280,6 +305,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         .tries = (int)tries,
         .retry_base = 0.5,
         .stopped = is_interrupted,
+        .notice = notice,
+        .notice_context = &j,
     };
     tl_error error = {0};
     j.pull = tl_pull_new(&pull_options, &error);
@@ -291,6 +318,7 @@ static int run(const cli_command *command, int argc, char **argv) {
     tl_pull_free(j.pull);
     cli_list_free(&j.patterns);
     cli_list_free(&splits);
+    tl_buffer_free(&j.notices);
     return status;
 }
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 18 };
+enum { CHUNK = 1 << 18, NOTICED_WAITS = 20 };
 
 /* ---- the file that grows
  * ------------------------------------------------------------------------------------------- */
@@ -78,6 +78,9 @@ static bool open_partial(partial *p) {
         return false;
     p->fd = open(p->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (p->fd < 0) return tl_fail_errno(p->error, "%s: cannot create", p->path);
+    struct stat status;
+    if (fstat(p->fd, &status) != 0 || !S_ISREG(status.st_mode))
+        return tl_fail(p->error, TL_ERROR_IO, "%s: refused: not a file", p->path);
     return take_up(p);
 }
 
@@ -128,7 +131,7 @@ static bool begin(partial *p, const tl_http_reply *reply) {
         return true;
     }
     if (p->have > 0 && !restart(p)) return false;
-    if (reply->length >= 0 && (uint64_t)reply->length != file->size)
+    if (!reply->encoded && reply->length >= 0 && (uint64_t)reply->length != file->size)
         return tl_fail(p->error, TL_ERROR_NETWORK, "%s: %s: %lld bytes from %s, expected %llu",
                        p->fetch->repo->id, file->path, (long long)reply->length, reply->url,
                        (unsigned long long)file->size);
@@ -247,7 +250,7 @@ bool tl_make_folders(const char *root, const char *path, tl_error *error) {
     char full[PATH_MAX];
     if (!tl_put_path(full, sizeof full, error, "%s/%s", root, path)) return false;
     if (!tl_dir_create(root, error)) return false;
-    for (char *at = full + strlen(root) + 1; (at = strchr(at, '/')); at++) {
+    for (char *at = full + strlen(root); (at = strchr(at, '/')); at++) {
         struct stat status;
         *at = 0;
         if (mkdir(full, 0777) != 0 && errno != EEXIST)
@@ -260,10 +263,19 @@ bool tl_make_folders(const char *root, const char *path, tl_error *error) {
     return true;
 }
 
+/* CACHE/.locks/models--org--name, neither of them a link. */
+static bool make_lock_folders(const char *locks, tl_error *error) {
+    char root[PATH_MAX], below[PATH_MAX];
+    const char *name = tl_path_base(locks);
+    return tl_put_path(root, sizeof root, error, "%.*s", (int)(name - locks - 1), locks) &&
+           tl_put_path(below, sizeof below, error, "%s/x", name) &&
+           tl_make_folders(root, below, error);
+}
+
 /* Takes the file's lock, waiting as long as another process holds it. */
 static int take_lock(tl_http *http, const tl_fetch *fetch, tl_error *error) {
     char path[PATH_MAX];
-    if (!tl_dir_create(fetch->locks, error) ||
+    if (!make_lock_folders(fetch->locks, error) ||
         !tl_put_path(path, sizeof path, error, "%s/%s.lock", fetch->locks, fetch->file->hash))
         return -1;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -271,7 +283,10 @@ static int take_lock(tl_http *http, const tl_fetch *fetch, tl_error *error) {
         tl_fail_errno(error, "%s: cannot open", path);
         return -1;
     }
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    for (int waits = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waits++) {
+        if (waits == NOTICED_WAITS)
+            tl_http_notice(http, "%s/%s: waiting for another process that fetches it",
+                           fetch->repo->id, fetch->file->path);
         tl_http_reply nothing = {.retry_after = 0.1};
         tl_retry again = {.left = 1};
         if (errno != EWOULDBLOCK && errno != EINTR) {

@@ -149,6 +149,7 @@ static void parse_content_range(tl_http_reply *reply, const char *text) {
 static void start_answer(tl_http_reply *reply) {
     reply->length = reply->range_start = reply->range_total = -1;
     reply->retry_after = -1;
+    reply->encoded = false;
     reply->etag[0] = reply->content_type[0] = reply->next[0] = reply->location[0] = 0;
 }
 
@@ -179,6 +180,8 @@ static void take_header(tl_http_reply *reply, const char *name, const char *valu
         put_next_link(reply->next, sizeof reply->next, value);
     else if (strcasecmp(name, "content-length") == 0)
         reply->length = strtoll(value, NULL, 10);
+    else if (strcasecmp(name, "content-encoding") == 0)
+        reply->encoded = strcasecmp(value, "identity") != 0;
     else if (strcasecmp(name, "content-range") == 0)
         parse_content_range(reply, value);
     else if (strcasecmp(name, "retry-after") == 0)
@@ -277,6 +280,8 @@ tl_http *tl_http_new(const tl_http_options *options, tl_error *error) {
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ceil(timeout));
     curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+    /* some proxies compress all the same: then it is undone */
+    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
     curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -338,7 +343,7 @@ static struct curl_slist *add_header(struct curl_slist *list, const char *format
 static bool ask(tl_http *http, const char *url, bool trusted, transfer *t, tl_error *error) {
     char range[32];
     bool good = true;
-    struct curl_slist *headers = add_header(NULL, "Accept-Encoding: %s", "identity", &good);
+    struct curl_slist *headers = NULL;
     if (trusted && http->options.token)
         headers = add_header(headers, "Authorization: Bearer %s", http->options.token, &good);
     if (t->request->from > 0 && t->request->if_range)
@@ -355,6 +360,7 @@ static bool ask(tl_http *http, const char *url, bool trusted, transfer *t, tl_er
     CURL *curl = http->curl;
     curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(curl, CURLOPT_NOBODY, t->request->head ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(t->request->seconds * 1000));
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_RANGE, t->request->from > 0 ? range : NULL);
@@ -401,15 +407,28 @@ bool tl_http_status_is_transient(long status) {
     return status == 408 || status == 429 || status >= 500;
 }
 
+void tl_http_notice(const tl_http *http, const char *format, ...) {
+    if (!http->options.notice) return;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    http->options.notice(http->options.notice_context, text);
+}
+
 bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http) {
-    enum { LONGEST = 60, LONGEST_ASKED = 300 };
+    enum { LONGEST = 60, LONGEST_ASKED = 300, NOTICED = 3 };
     if (retry->left <= 0) return false;
     retry->left--;
     double pause = retry->base * (double)(1u << (retry->failures > 16 ? 16 : retry->failures));
     retry->failures++;
     if (pause > LONGEST) pause = LONGEST;
-    if (reply->retry_after >= 0)
-        pause = reply->retry_after < LONGEST_ASKED ? reply->retry_after : LONGEST_ASKED;
+    if (reply->retry_after > LONGEST_ASKED) return false;
+    if (reply->retry_after >= 0) pause = reply->retry_after;
+    if (pause >= NOTICED)
+        tl_http_notice(http, "%s: answered %ld: trying again in %.0f s", reply->url, reply->status,
+                       pause);
     for (double end = tl_clock_monotonic() + pause; tl_clock_monotonic() < end;) {
         if (is_stopped(http)) return false;
         double left = end - tl_clock_monotonic();

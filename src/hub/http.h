@@ -9,12 +9,17 @@
 /* Asked during transfers and waits; true ends them with TL_ERROR_INTERRUPTED. */
 typedef bool tl_stopped_function(void *context);
 
+/* Told, in one line, of waits that a user would wonder at. */
+typedef void tl_notice_function(void *context, const char *text);
+
 typedef struct tl_http_options {
     const char *endpoint;         /* "https://huggingface.co": the only place the token goes */
     const char *token;            /* NULL: none */
     double timeout;               /* seconds without a byte, or to connect; 0: 10 */
     tl_stopped_function *stopped; /* may be NULL */
     void *stopped_context;
+    tl_notice_function *notice; /* may be NULL; called by whichever thread waits */
+    void *notice_context;
 } tl_http_options;
 
 typedef struct tl_http tl_http;
@@ -32,6 +37,7 @@ typedef struct tl_http_reply {
     int64_t range_total;
     double retry_after; /* seconds, or -1 */
     char etag[128];     /* as sent, quotes and all */
+    bool encoded;       /* the bytes are not those that were sent: Content-Encoding */
     char content_type[64];
     char next[2048];         /* Link: <…>; rel="next" */
     char location[4096];     /* of a redirect */
@@ -51,6 +57,7 @@ typedef bool tl_http_body(void *context, const tl_http_reply *reply, const char 
 typedef struct tl_http_request {
     const char *url;
     bool head;            /* HEAD: headers alone */
+    double seconds;       /* at most, for all of it; 0: as long as bytes come */
     uint64_t from;        /* Range: bytes=FROM- when not 0 */
     const char *if_range; /* with a Range: an ETag, or NULL */
     tl_http_body *body;
@@ -70,15 +77,18 @@ char *tl_http_follow(const char *base, const char *location);
 /* Is this status worth another try: 408, 429, 5xx? */
 bool tl_http_status_is_transient(long status);
 
-/* Trying again with growing pauses: base, 2 × base, … at most 60 s, or as Retry-After says (at most
- * 300 s). */
+/* Trying again with growing pauses: base, 2 × base, … at most 60 s, or as Retry-After says. */
 typedef struct tl_retry {
     int left;    /* tries that remain */
     double base; /* seconds */
     int failures;
 } tl_retry;
 
-/* Waits before another try; false when none is left or the user stops. */
+/* Waits before another try; false when none is left, the user stops, or the server asks to wait for
+ * more than five minutes. */
 bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http);
+
+/* Tells the options' listener, if there is one. */
+void tl_http_notice(const tl_http *http, const char *format, ...) TL_PRINTF(2, 3);
 
 #endif

@@ -39,6 +39,8 @@ static tl_http *new_client(const tl_pull *pull, tl_error *error) {
         .timeout = pull->settings.timeout,
         .stopped = pull->options.stopped,
         .stopped_context = pull->options.stopped_context,
+        .notice = pull->options.notice,
+        .notice_context = pull->options.notice_context,
     };
     return tl_http_new(&options, error);
 }

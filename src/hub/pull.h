@@ -15,6 +15,8 @@ typedef struct tl_pull_options {
     double retry_base;            /* seconds before the first of them */
     tl_stopped_function *stopped; /* the user's stop; may be NULL */
     void *stopped_context;
+    tl_notice_function *notice; /* of waits; may be NULL; called by any thread */
+    void *notice_context;
 } tl_pull_options;
 
 typedef enum tl_pull_state {

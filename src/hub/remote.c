@@ -7,6 +7,7 @@
 
 enum {
     DOCUMENT_LIMIT = 64 << 20,
+    DOCUMENT_SECONDS = 60, /* nothing is shown meanwhile */
     TOKEN_LIMIT = 4096,
     MOST_PAGES = 1000,
     MOST_FILES = 200000,
@@ -180,11 +181,14 @@ bool tl_remote_explain(const tl_hub_settings *settings, const tl_repo *repo,
         return tl_fail(error, TL_ERROR_NETWORK,
                        "%s: access refused (403%s%s): the token may lack the right to read it",
                        repo->id, *said ? ", " : "", said);
+    char wait[64] = "wait";
+    if (reply->retry_after > 0)
+        snprintf(wait, sizeof wait, "it asks to wait %.0f s", reply->retry_after);
     if (reply->status == 429)
         return tl_fail(
             error, TL_ERROR_NETWORK,
-            "%s: too many requests for the hub (429): wait, or set HF_TOKEN for a higher limit",
-            repo->id);
+            "%s: too many requests for the hub (429): %s, or set HF_TOKEN for a higher limit",
+            repo->id, wait);
     if (reply->status >= 500)
         return tl_fail(error, TL_ERROR_NETWORK,
                        "%s: the server is in trouble (%ld from %s): try again later", repo->id,
@@ -210,10 +214,17 @@ static bool gather(void *context, const tl_http_reply *reply, const char *bytes,
     return !to->text.failed;
 }
 
+static bool take_nothing(void *context, const tl_http_reply *reply, const char *bytes,
+                         size_t length) {
+    (void)context, (void)reply, (void)bytes, (void)length;
+    return false;
+}
+
 /* GETs until an answer comes or the tries are used up. True with any final status. */
 static bool get_document(tl_http *http, const char *url, bool head, tl_retry retry, document *to,
                          tl_http_reply *reply, tl_error *error) {
-    tl_http_request request = {.url = url, .body = gather, .context = to, .head = head};
+    tl_http_request request = {
+        .url = url, .body = gather, .context = to, .head = head, .seconds = DOCUMENT_SECONDS};
     for (;;) {
         tl_buffer_clear(&to->text);
         bool good = tl_http_get(http, &request, reply, error);
@@ -295,6 +306,17 @@ static bool add_page(tl_remote_tree *tree, const cJSON *page, const char *where,
     return true;
 }
 
+/* A page that is not the last has something on it, and not what the first has: or the links from
+ * page to page lead in a circle. */
+static bool check_progress(const tl_remote_tree *tree, int before, const cJSON *page,
+                           const char *where, tl_error *error) {
+    bool repeated = before > 0 && tree->count > before &&
+                    strcmp(tree->files[before].path, tree->files[0].path) == 0;
+    if (cJSON_GetArraySize(page) > 0 && !repeated) return true;
+    return tl_fail(error, TL_ERROR_FORMAT, "%s: the pages of its list of files lead %s", where,
+                   repeated ? "in a circle" : "nowhere");
+}
+
 static bool list_pages(tl_http *http, const tl_hub_settings *settings, const tl_repo *repo,
                        char *url, tl_retry retry, tl_remote_tree *tree, tl_error *error) {
     tl_http_reply reply;
@@ -305,8 +327,10 @@ static bool list_pages(tl_http *http, const tl_hub_settings *settings, const tl_
                            MOST_PAGES);
             break;
         }
+        int before = tree->count;
         cJSON *json = get_json(http, settings, repo, url, retry, &reply, error);
-        good = json && add_page(tree, json, reply.url, error);
+        good = json && add_page(tree, json, reply.url, error) &&
+               (!*reply.next || check_progress(tree, before, json, reply.url, error));
         cJSON_Delete(json);
         char *next = good && *reply.next ? tl_http_follow(url, reply.next) : NULL;
         if (good && *reply.next && !next)
@@ -320,18 +344,29 @@ static bool list_pages(tl_http *http, const tl_hub_settings *settings, const tl_
     return good;
 }
 
+/* The headers of a file: by GET where HEAD is refused. */
+static bool get_headers(tl_http *http, const char *url, tl_retry retry, tl_http_reply *reply,
+                        tl_error *error) {
+    document nothing = {0};
+    bool good = get_document(http, url, true, retry, &nothing, reply, error);
+    if (good && (reply->status == 405 || reply->status == 501)) {
+        tl_http_request request = {.url = url, .body = take_nothing, .seconds = DOCUMENT_SECONDS};
+        good = tl_http_get(http, &request, reply, error) || (reply->status == 200);
+    }
+    tl_buffer_free(&nothing.text);
+    return good;
+}
+
 /* The commit that resolving a file names in its header, for servers without the revision's page. */
 static bool commit_from_file(tl_http *http, const tl_hub_settings *settings, const tl_repo *repo,
                              const char *path, tl_retry retry, char commit[TL_COMMIT_SIZE],
                              tl_error *error) {
     tl_http_reply reply = {0};
-    document nothing = {0};
     tl_buffer revision = {0};
     append_quoted(&revision, repo->revision, "");
     char *url = tl_remote_url(settings, repo, tl_buffer_string(&revision), path);
     tl_buffer_free(&revision);
-    bool good = url && get_document(http, url, true, retry, &nothing, &reply, error);
-    tl_buffer_free(&nothing.text);
+    bool good = url && get_headers(http, url, retry, &reply, error);
     free(url);
     if (!good) return false;
     if (reply.status >= 400) return tl_remote_explain(settings, repo, &reply, error);

@@ -195,6 +195,9 @@ static void test_trouble(void **state) {
     test_hub_file("models/org/down", "model.safetensors", 1000, 9);
     test_hub_behave("{\"status\": [0, 0, 0, 500, 500, 500, 500, 500, 500], \"retry_after\": 0}");
     expect(TEST_RUN(NULL, "pull", "org/down", "--retries", "1"), 1, "the server is in trouble");
+    test_hub_behave("{\"status\": [429, 429, 429, 429, 429, 429, 429, 429, 429, 429, 429, 429],"
+                    " \"retry_after\": 86400}");
+    expect(TEST_RUN(NULL, "pull", "org/down", "-j", "1"), 1, "it asks to wait 86400 s");
 }
 
 /* A server without ranges: from the start, and right. Nor has it a page about revisions, so that
@@ -272,6 +275,52 @@ static void test_hostile(void **state) {
     unlink(test_hub_cache("models--org--tiny/snapshots"));
 }
 
+/* Folders of the cache that are links, and files that are none. */
+static void test_planted_in_the_cache(void **state) {
+    NEED_SERVER(state);
+    tl_error error = {0};
+    char outside[4096];
+    snprintf(outside, sizeof outside, "%s", test_scratch_path("planted"));
+    test_hub_text("models/org/planted", "config.json", "{}");
+    test_hub_file("models/org/planted", "model.safetensors", 1000, 4);
+    assert_ok(tl_dir_create(outside, &error), error);
+    assert_ok(tl_dir_create(test_hub_cache(".locks"), &error), error);
+    static const char *const links[] = {".locks/models--org--planted", "models--org--planted"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(symlink(outside, test_hub_cache("%s", links[i])), 0);
+        expect(TEST_RUN(NULL, "pull", "org/planted"), 1, "refused: a link");
+        assert_int_equal(unlink(test_hub_cache("%s", links[i])), 0);
+    }
+    assert_int_equal(rmdir(outside), 0); /* still empty */
+    expect(TEST_RUN(NULL, "pull", "org/planted"), 0, NULL);
+    char blob[4096], target[4096];
+    snprintf(target, sizeof target, "%s", test_hub_cache("models--org--planted/refs/main"));
+    char *commit = tl_file_read(target, 64, NULL, &error);
+    assert_ok(commit, error);
+    ssize_t length =
+        readlink(test_hub_cache("models--org--planted/snapshots/%s/model.safetensors", commit),
+                 target, sizeof target - 1);
+    target[length < 0 ? 0 : length] = 0;
+    free(commit);
+    snprintf(blob, sizeof blob, "%s", test_hub_cache("models--org--planted/blobs/%s", target + 12));
+    assert_int_equal(unlink(blob), 0);
+    strcat(blob, ".incomplete");
+    assert_int_equal(mkfifo(blob, 0666), 0);
+    expect(TEST_RUN(NULL, "pull", "org/planted"), 1, "refused: not a file");
+    unlink(blob);
+}
+
+/* Servers that lead in a circle, ask for hours of patience, compress unasked, refuse HEAD. */
+static void test_odd_servers(void **state) {
+    NEED_SERVER(state);
+    test_hub_behave("{\"circle\": true}");
+    expect(TEST_RUN(NULL, "pull", "org/tiny"), 1, "lead in a circle");
+    test_hub_text("models/org/odd", "config.json", "{\"model_type\": \"llama\"}");
+    test_hub_file("models/org/odd", "model.safetensors", 1000, 5);
+    test_hub_behave("{\"gzip\": true, \"no_revision\": true, \"no_head\": true}");
+    expect(TEST_RUN(NULL, "pull", "org/odd"), 0, NULL);
+}
+
 /* A disk without room and a server without a word: said before, and after, a short while. */
 static void test_no_room_no_word(void **state) {
     NEED_SERVER(state);
@@ -347,6 +396,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bad_partial, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_planted_in_the_cache, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_odd_servers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room_no_word, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bundle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_datasets, setup, teardown),

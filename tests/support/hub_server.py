@@ -22,7 +22,11 @@ request, makes it misbehave:
     size N            the tree gives every large file N bytes
     hang              content is never sent
     long              content has more bytes than said
+    circle            each page of the tree names itself as the next
+    gzip              everything is compressed, asked or not
+    no_head           HEAD is refused
 """
+import gzip
 import hashlib
 import http.server
 import json
@@ -111,7 +115,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self):
-        self.do_GET()
+        if behaviour().get("no_head"):
+            self.send(405)
+        else:
+            self.do_GET()
 
     def do_GET(self):
         with lock, open(os.path.join(ROOT, "log.jsonl"), "a", encoding="utf-8") as log:
@@ -125,6 +132,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send(self, status, body=b"", headers=()):
+        if body and behaviour().get("gzip"):
+            body, headers = gzip.compress(body), [("Content-Encoding", "gzip"), *headers]
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -152,6 +161,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if told.get("hang"):
             time.sleep(60)
+        if told.get("gzip"):
+            with open(path, "rb") as file:
+                self.send(200, file.read(), [("ETag", etag), *headers])
+            return
         start, asked = 0, self.headers.get("Range")
         same = self.headers.get("If-Range", etag) == etag
         if asked and same and not told.get("ignore_range"):
@@ -251,7 +264,9 @@ class Hub(Handler):
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
         page, start = behaviour().get("page", 1000), int(query.get("cursor", 0))
         headers = []
-        if start + page < len(entries):
+        if behaviour().get("circle"):
+            headers.append(("Link", f'<{self.path}>; rel="next"'))
+        elif start + page < len(entries):
             query["cursor"] = start + page
             bare = self.path.split("?")[0]
             headers.append(("Link", f'<http://{self.headers["Host"]}{bare}?{urllib.parse.urlencode(query)}>; rel="next"'))
