@@ -6,6 +6,7 @@
 #include "hub/thrift.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -302,6 +303,28 @@ static bool text_value(tl_parquet *parquet, const column *at, const tl_parquet_v
     return true;
 }
 
+/* All digits: a JSON number of cJSON's own is a double. */
+static cJSON *long_value(int64_t value, bool is_unsigned) {
+    char digits[32];
+    if (is_unsigned)
+        snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    else
+        snprintf(digits, sizeof digits, "%lld", (long long)value);
+    return cJSON_CreateRaw(digits);
+}
+
+/* With a point or an exponent, as Python writes it: 1.0 is no integer. */
+static cJSON *real_value(double value) {
+    tl_buffer digits = {0};
+    if (fabs(value) < 1e16 && value == floor(value))
+        tl_buffer_append_format(&digits, "%.1f", value);
+    else
+        tl_json_append_double(&digits, value);
+    cJSON *item = digits.failed ? NULL : cJSON_CreateRaw(digits.data);
+    tl_buffer_free(&digits);
+    return item;
+}
+
 static bool leaf_value(tl_parquet *parquet, const tl_parquet_node *node, cJSON **out) {
     column *at = &parquet->columns[node->first_leaf];
     tl_parquet_value value = {0};
@@ -316,13 +339,12 @@ static bool leaf_value(tl_parquet *parquet, const tl_parquet_node *node, cJSON *
                                                     : (double)value.integer);
         break;
     case TL_PARQUET_INT64:
-        *out = cJSON_CreateNumber(node->is_unsigned ? (double)(uint64_t)value.integer
-                                                    : (double)value.integer);
+        *out = long_value(value.integer, node->is_unsigned);
         break;
     case TL_PARQUET_BYTE_ARRAY:
         return text_value(parquet, at, &value, out);
     default:
-        *out = isfinite(value.real) ? cJSON_CreateNumber(value.real) : cJSON_CreateNull();
+        *out = isfinite(value.real) ? real_value(value.real) : cJSON_CreateNull();
         break;
     }
     return *out || tl_fail_memory(parquet->error, sizeof **out, "a row");

@@ -19,8 +19,8 @@ void tl_parquet_free(tl_parquet *parquet);
 int64_t tl_parquet_count(const tl_parquet *parquet);
 
 /* The next row as an object, fields in the order of the schema, null where a value is; to be freed
- * with cJSON_Delete. At the end *row is NULL and the result true. After a failure the handle may
- * only be freed. */
+ * with cJSON_Delete. Numbers may be raw text, with all their digits. At the end *row is NULL and
+ * the result true. After a failure the handle may only be freed. */
 bool tl_parquet_next(tl_parquet *parquet, cJSON **row, tl_error *error);
 
 #endif

@@ -73,6 +73,19 @@ def write(directory, name, rows, columns=None, **options):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def write_numbers(directory):
+    """Numbers whose digits matter; this file's lines are compared as text."""
+    signed = [0, -1, 2**53, 2**53 + 1, -2**53 - 1, 2**63 - 1, -2**63, 35202191222818923]
+    table = pa.table({"signed": pa.array(signed, pa.int64()),
+                      "unsigned": pa.array([2**64 - 1 - abs(i) for i in signed], pa.uint64()),
+                      "real": pa.array([1.0, -2.0, 0.1, 1e10, 1e300, -0.0, 2.5e-7, 0.1234567890123456], pa.float64()),
+                      "single": pa.array([3.0, 0.5, -0.25, 65536.0, 1.5, 2.0, 0.0, -1.0], pa.float32())})
+    pq.write_table(table, os.path.join(directory, "numbers.parquet"), store_schema=False, write_statistics=False)
+    with open(os.path.join(directory, "numbers.jsonl"), "w", encoding="utf-8") as out:
+        for row in table.to_pylist():
+            out.write(json.dumps(row, separators=(",", ":")) + "\n")
+
+
 def main():
     directory = sys.argv[1]
     os.makedirs(directory, exist_ok=True)
@@ -95,6 +108,7 @@ def main():
     write(directory, "two-level-lists", few, ["endings", "nested"], compression="none",
           use_compliant_nested_type=False)
     write(directory, "empty", [], compression="none")
+    write_numbers(directory)
     if "--large" in sys.argv:
         many = questions(20000, 3)
         for codec, version in itertools.product(["none", "snappy", "gzip", "zstd"], ["1.0", "2.0"]):
@@ -102,4 +116,5 @@ def main():
                   row_group_size=7000, data_page_size=4096, write_statistics=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
