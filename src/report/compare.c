@@ -130,6 +130,14 @@ bool tl_compare(tl_results *results, tl_comparisons *comparisons, tl_error *erro
     tl_side *sides;
     int count;
     if (!find_sides(results, &sides, &count, error)) return false;
+    for (int run = 0; run < results->run_count; run++) {
+        int at = 0;
+        while (at < count && sides[at].run != run)
+            at++;
+        if (at == count) /* it can vouch for nothing */
+            return tl_fail(error, TL_ERROR_FORMAT, "%s: has no cells to compare",
+                           results->runs[run].name);
+    }
     int devices = 0; /* of the first run */
     while (devices < count && sides[devices].run == sides[0].run)
         devices++;

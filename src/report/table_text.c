@@ -32,11 +32,38 @@ static int width_of(const char *text) {
     return width;
 }
 
+/* What a terminal or a reader of the text would obey: C1 controls, and those that turn the
+ * direction of what follows. Returns the bytes of it at `text`, or 0. */
+static size_t hidden_control(const char *text) {
+    utf8proc_int32_t point;
+    utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &point);
+    bool hidden =
+        used > 1 && ((point >= 0x80 && point < 0xa0) || (point >= 0x202a && point <= 0x202e) ||
+                     (point >= 0x2066 && point <= 0x2069));
+    return hidden ? (size_t)used : 0;
+}
+
+/* How LaTeX writes a character that is its own, or that its old fonts have another glyph for. */
+static const char *latex_name(char c) {
+    static const struct {
+        char c;
+        const char *name;
+    } names[] = {
+        {'\\', "\\textbackslash{}"}, {'~', "\\textasciitilde{}"}, {'^', "\\textasciicircum{}"},
+        {'<', "\\textless{}"},       {'>', "\\textgreater{}"},    {'|', "\\textbar{}"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].c == c) return names[i].name;
+    return NULL;
+}
+
 /* Names come from files: what the format would take as its own is escaped. */
 static void append_escaped(tl_buffer *out, const char *text, style s) {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == 0x7f)
+        const char *named = s == LATEX ? latex_name(*text) : NULL;
+        size_t hidden = c >= 0x80 ? hidden_control(text) : 0;
+        if (c < 0x20 || c == 0x7f || hidden)
             tl_buffer_append_byte(out, ' ');
         else if (s == MARKDOWN && strchr("|\\`", c))
             tl_buffer_append_format(out, "\\%c", c);
@@ -44,12 +71,11 @@ static void append_escaped(tl_buffer *out, const char *text, style s) {
             tl_buffer_append_string(out, "&lt;");
         else if (s == LATEX && strchr("&%$#_{}", c))
             tl_buffer_append_format(out, "\\%c", c);
-        else if (s == LATEX && c == '\\')
-            tl_buffer_append_string(out, "\\textbackslash{}");
-        else if (s == LATEX && (c == '~' || c == '^'))
-            tl_buffer_append_format(out, "\\%c{}", c);
+        else if (named)
+            tl_buffer_append_string(out, named);
         else
-            tl_buffer_append_byte(out, (char)c);
+            tl_buffer_append_byte(out, *text);
+        if (hidden) text += hidden - 1;
     }
 }
 

@@ -488,6 +488,43 @@ static void test_examples_that_differ_are_listed(void **state) {
     tl_results_free(results);
 }
 
+static void test_a_run_without_cells_vouches_for_nothing(void **state) {
+    (void)state;
+    const char *empty = test_scratch_path("cellless");
+    int64_t device;
+    tl_store_close(run_fixture_open(empty, &device));
+    const char *const operands[] = {"study", empty};
+    tl_error error = {0};
+    tl_results *results = tl_results_load(operands, 2, false, &error);
+    assert_ok(results, error);
+    tl_comparisons comparisons;
+    assert_false(tl_compare(results, &comparisons, &error));
+    test_assert_contains(error.message, "cellless: has no cells");
+    tl_results_free(results);
+}
+
+static void test_names_do_what_they_show(void **state) {
+    (void)state;
+    int64_t device;
+    const char *directory = test_scratch_path("names");
+    tl_error error = {0};
+    tl_store *store = run_fixture_open(directory, &device);
+    int64_t cell = run_fixture_plan(store, device,
+                                    "a_b~^<\\|\xc2\x9b"
+                                    "31m\xe2\x80\xae"
+                                    "c",
+                                    "piqa", "PIQA", STUDY, "f32", 1);
+    assert_ok(tl_store_set_verdict(store, cell, TL_VERDICT_TIMEOUT, "late", &error), error);
+    tl_store_close(store);
+    char *text = tables_of(directory, "latex");
+    test_assert_contains(text, "a\\_b\\textasciitilde{}\\textasciicircum{}\\textless{}"
+                               "\\textbackslash{}\\textbar{} 31m c &");
+    free(text);
+    text = tables_of(directory, "md");
+    test_assert_contains(text, "| a_b~^&lt;\\\\\\| 31m c |");
+    free(text);
+}
+
 static void test_one_run_cannot_be_compared(void **state) {
     (void)state;
     tl_results *results = load(small_run());
@@ -515,6 +552,8 @@ int main(void) {
         cmocka_unit_test(test_compare_with_the_published_figures),
         cmocka_unit_test(test_thresholds),
         cmocka_unit_test(test_examples_that_differ_are_listed),
+        cmocka_unit_test(test_a_run_without_cells_vouches_for_nothing),
+        cmocka_unit_test(test_names_do_what_they_show),
         cmocka_unit_test(test_one_run_cannot_be_compared),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
