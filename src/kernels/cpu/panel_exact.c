@@ -1,6 +1,6 @@
 /* Exact products with packed q8 and q4 weights: these are scale × value, which f32 holds exactly;
  * each element sums its columns in order with FMA. */
-#include "kernels/cpu/panel.h"
+#include "kernels/cpu/panel_few.h"
 
 enum {
     SPAN = 8,        /* blocks widened at a time */
@@ -73,6 +73,48 @@ static void outer_rows(int32_t rows, const float *x, int64_t x_stride, const flo
     }
 }
 
+/* A value of `bits` bits that begins at bit `at` of a lane, as 2¹⁵ + value: it becomes the lowest
+ * bits before the point. */
+INLINE vf value_bits(vi lanes, int at, int bits) {
+    vi placed = at > 8 ? lanes >> (at - 8) : lanes << (8 - at);
+    return (vf)((placed & v_set_int(((1 << bits) - 1) << 8)) | v_set_int(0x47000000));
+}
+
+/* Weights stay in registers: (2¹⁵ + value) × scale - (2¹⁵ + bias) × scale, the latter exact in f32,
+ * is the same weight. Column by column, as outer. */
+INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p, int32_t row,
+                   const panel_runs *at, float *y) {
+    const int bits = dtype == TL_Q8 ? 8 : 4, vectors = P * PARTS;
+    const vf bias = v_set(-32768.0f - (dtype == TL_Q8 ? 128.0f : 8.0f));
+    const unsigned char *first = at->first;
+    const unsigned char *values = first + (size_t)at->blocks * TL_PANEL * sizeof(uint16_t);
+    const float *x = p->x + row * p->x_stride;
+    vf acc[FEW_SUMS];
+    UNROLL for (int i = 0; i < R * vectors; i++) acc[i] = v_zero();
+    for (int32_t b = 0; b < at->blocks; b++, first += 2 * TL_PANEL, x += TL_BLOCK) {
+        vf scale[RUNS * PARTS], base[RUNS * PARTS];
+        UNROLL for (int i = 0; i < vectors; i++) {
+            scale[i] = v_load_f16((const uint16_t *)(first + (size_t)(i / PARTS) * at->apart) +
+                                  i % PARTS * VL);
+            base[i] = scale[i] * bias;
+        }
+        fetch_next(dtype, R, P, at, b);
+        UNROLL for (int k = 0; k < TL_BLOCK; k++) {
+            const int group = dtype == TL_Q8 ? k / 4 : k / 4 % 4;
+            const int from = k % 4 * 8 + (dtype == TL_Q4 ? k / 16 * 4 : 0);
+            UNROLL for (int i = 0; i < vectors; i++) {
+                vi lanes = load_values(values + (size_t)(i / PARTS) * at->apart +
+                                       (size_t)(group * TL_PANEL + i % PARTS * VL) * 4);
+                vf weight = v_fma(value_bits(lanes, from, bits), scale[i], base[i]);
+                UNROLL for (int r = 0; r < R; r++) acc[r * vectors + i] =
+                    v_fma(v_set(x[r * p->x_stride + k]), weight, acc[r * vectors + i]);
+            }
+        }
+        values += tl_block_bytes(dtype);
+    }
+    store_runs(R, P, p, at, acc, y);
+}
+
 static size_t exact_scratch(int32_t in) {
     return tl_align(tl_panel_bytes(TL_Q8, in)) +
            sizeof(float) * TL_PANEL * (SPAN * TL_BLOCK + GROUP_ROWS);
@@ -83,7 +125,8 @@ INLINE void run_exact(tl_dtype dtype, const tl_product *p) {
     float *wide = (float *)(gathered + tl_align(tl_panel_bytes(TL_Q8, p->weight->in)));
     float *sums = wide + TL_PANEL * SPAN * TL_BLOCK;
     int32_t blocks = p->weight->in / TL_BLOCK;
-    for (int32_t out = 0; out < p->outs; out += TL_PANEL) {
+    int32_t out = V_FMA_ROUNDS_ONCE ? run_few(dtype, p) : 0;
+    for (; out < p->outs; out += TL_PANEL) {
         panel from = find_panel(p, out, gathered);
         for (int32_t row = 0; row < p->rows; row += GROUP_ROWS) {
             int32_t rows = tl_min(GROUP_ROWS, p->rows - row);

@@ -4,6 +4,7 @@
 #include "kernels/cpu/panel.h"
 
 #if !defined(V_NEON) /* panel_neon.c */
+#include "kernels/cpu/panel_few.h"
 #include "kernels/cpu/quantised.h"
 
 enum {
@@ -112,50 +113,28 @@ INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int
         integer(dtype, 1, 1, &s->from, s->count, x, r, next, more, y, stride);
 }
 
-enum {
-    RUNS = PARTS < 4 ? 4 / PARTS : 1, /* places that few rows read weights from at a time */
-    FEW = VL == 16 ? 4 : 1,           /* rows that are multiplied while weights are being read */
-    FEW_SUMS = RUNS * PARTS < 8 && VL == 16 ? 8 : RUNS * PARTS,
-};
-
-/* Asks for a part of the panel that is read next, where there is one: many rows have the time to
- * ask for all of it, one row for what the processor's own prefetcher does not foresee. */
-INLINE void fetch_next(tl_dtype dtype, bool all, const char *next, int32_t b, int32_t blocks) {
-    enum { LINES = 2, LAST = 16 }; /* 2 KiB */
-    const size_t bytes = tl_block_bytes(dtype) + TL_PANEL * sizeof(uint16_t);
-    if (!next) return;
-    if (all) {
-        next += (size_t)b * bytes;
-        UNROLL for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(next + at, 0, 2);
-    } else if (b >= blocks - LAST) {
-        next += (b - (blocks - LAST)) * LINES * 64;
-        UNROLL for (int i = 0; i < LINES; i++) __builtin_prefetch(next + i * 64, 0, 2);
-    }
-}
-
-/* y[r][i][16] for R rows against P panels, each `apart` bytes and `outs_apart` outputs from the one
- * before; those at `next` come after them. The upper values of q4 are multiplied where they lie, as
- * 16 times as much. */
-INLINE void stream(tl_dtype dtype, const int R, const int P, const unsigned char *first,
-                   const char *next, size_t apart, int32_t blocks, const quantised *x, int32_t row,
-                   float *y, int64_t y_stride, int64_t outs_apart) {
+/* The upper values of q4 are multiplied where they lie, as 16 times as much. */
+INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p, int32_t row,
+                   const panel_runs *at, float *y) {
     const vi lower = v_set_int(0x0f0f0f0f), upper = v_set_int((int32_t)0xf0f0f0f0);
     const int groups = dtype == TL_Q8 ? 8 : 4, vectors = P * PARTS;
     const size_t bytes = tl_block_bytes(dtype);
-    const unsigned char *values = first + (size_t)blocks * TL_PANEL * sizeof(uint16_t);
+    const unsigned char *first = at->first;
+    const unsigned char *values = first + (size_t)at->blocks * TL_PANEL * sizeof(uint16_t);
+    const quantised *x = group_of(p, 0);
+    row += p->first_row % SIDE;
     vf acc[FEW_SUMS];
     UNROLL for (int i = 0; i < R * vectors; i++) acc[i] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++, first += 2 * TL_PANEL, values += bytes) {
+    for (int32_t b = 0; b < at->blocks; b++, x++, first += 2 * TL_PANEL, values += bytes) {
         vi dot[FEW_SUMS], high[FEW_SUMS];
         UNROLL for (int i = 0; i < R * vectors; i++) {
             dot[i] = v_set_int(x->corrections[row + i / vectors]);
             high[i] = v_set_int(0);
         }
-        UNROLL for (int i = 0; i < P; i++)
-            fetch_next(dtype, R > 1, next ? next + (size_t)i * apart : NULL, b, blocks);
+        fetch_next(dtype, R, P, at, b);
         UNROLL for (int g = 0; g < groups; g++) {
             UNROLL for (int i = 0; i < vectors; i++) {
-                vi weight = load_values(values + (size_t)(i / PARTS) * apart +
+                vi weight = load_values(values + (size_t)(i / PARTS) * at->apart +
                                         (size_t)(g * TL_PANEL + i % PARTS * VL) * 4);
                 UNROLL for (int r = 0; r < R; r++) {
                     const int32_t *of = x->values[row + r];
@@ -168,7 +147,7 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const unsigned char
             }
         }
         UNROLL for (int i = 0; i < vectors; i++) {
-            const uint16_t *scales = (const uint16_t *)(first + (size_t)(i / PARTS) * apart);
+            const uint16_t *scales = (const uint16_t *)(first + (size_t)(i / PARTS) * at->apart);
             vf scale = v_load_f16(scales + i % PARTS * VL), base = v_scale_base(scale);
             UNROLL for (int r = 0; r < R; r++) {
                 const int s = r * vectors + i;
@@ -177,57 +156,7 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const unsigned char
             }
         }
     }
-    UNROLL for (int i = 0; i < R * vectors; i++) {
-        float *to = y + i / vectors * y_stride + i % vectors / PARTS * outs_apart;
-        v_store(to + i % PARTS * VL, acc[i]);
-    }
-}
-
-/* All rows against P runs of `each` panels side by side, from panel `index` of the product on. */
-INLINE void stream_runs(tl_dtype dtype, const int P, const tl_product *p, int32_t index,
-                        int32_t each) {
-    int32_t blocks = p->weight->in / TL_BLOCK, row = p->first_row % SIDE;
-    size_t bytes = tl_panel_bytes(dtype, p->weight->in), apart = bytes * (size_t)each;
-    int64_t outs_apart = (int64_t)each * TL_PANEL, stride = p->y_stride;
-    const quantised *x = group_of(p, 0);
-    for (int32_t n = index; n < index + each; n++) {
-        const unsigned char *from = tl_panel(p->weight, p->first_out / TL_PANEL + n);
-        float *y = p->y + (int64_t)n * TL_PANEL;
-        const char *next = (const char *)from + bytes;
-        if (n + 1 == index + each) next = p->ahead_bytes ? p->ahead : NULL;
-        int32_t r = 0;
-        if (FEW == 4 && p->rows == 4) {
-            UNROLL for (int i = 0; i < P; i += 2)
-                stream(dtype, 4, P - i < 2 ? 1 : 2, from + (size_t)i * apart,
-                       next ? next + (size_t)i * apart : NULL, apart, blocks, x, row,
-                       y + i * outs_apart, stride, outs_apart);
-            continue;
-        }
-        if (FEW > 1 && p->rows >= 2) {
-            stream(dtype, 2, P, from, next, apart, blocks, x, row, y, stride, outs_apart);
-            next = NULL;
-            r = 2;
-        }
-        if (r < p->rows)
-            stream(dtype, 1, P, from, next, apart, blocks, x, row + r, y + r * stride, stride,
-                   outs_apart);
-    }
-}
-
-/* Few rows wait for memory: weights are read in several long runs at a time, which is what it
- * likes. Returns the first output that is left. */
-INLINE int32_t run_few(tl_dtype dtype, const tl_product *p) {
-    if (p->columns || p->rows > FEW) return 0;
-    int32_t panels = (p->outs + TL_PANEL - 1) / TL_PANEL, left = panels % RUNS;
-    if (RUNS == 4 && left && panels % 3 == 0) {
-        stream_runs(dtype, 3, p, 0, panels / 3);
-        return p->outs;
-    }
-    if (panels >= RUNS) stream_runs(dtype, RUNS, p, 0, panels / RUNS);
-    if (RUNS == 4 && left == 3) stream_runs(dtype, 3, p, panels - left, 1);
-    if (RUNS == 4 && left == 2) stream_runs(dtype, 2, p, panels - left, 1);
-    if (left == 1) stream_runs(dtype, 1, p, panels - left, 1);
-    return p->outs;
+    store_runs(R, P, p, at, acc, y);
 }
 
 /* The rows that are worth it on tiles; returns how many. */
