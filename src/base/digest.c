@@ -1,7 +1,10 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { SLICE = 256 << 10 };
 
 struct tl_digest {
     EVP_MD_CTX *context;
@@ -47,5 +50,29 @@ bool tl_sha256(const void *bytes, size_t length, char hex[TL_HEX_SIZE]) {
     tl_digest_update(digest, bytes, length);
     bool good = tl_digest_finish(digest, hex);
     tl_digest_free(digest);
+    return good;
+}
+
+bool tl_sha256_file(const char *path, const volatile sig_atomic_t *stop, char hex[TL_HEX_SIZE],
+                    tl_error *error) {
+    FILE *file = fopen(path, "rbe");
+    if (!file) return tl_fail_errno(error, "%s: cannot open", path);
+    tl_digest *digest = tl_digest_new("sha256");
+    char *slice = malloc(SLICE);
+    bool good = digest && slice;
+    size_t got;
+    while (good && !(stop && *stop) && (got = fread(slice, 1, SLICE, file)) > 0)
+        tl_digest_update(digest, slice, got);
+    if (!good)
+        tl_fail_memory(error, SLICE, path);
+    else if (stop && *stop)
+        good = tl_fail(error, TL_ERROR_INTERRUPTED, "%s: interrupted", path);
+    else if (ferror(file))
+        good = tl_fail_errno(error, "%s: cannot read", path);
+    else
+        good = tl_digest_finish(digest, hex) || tl_fail_memory(error, SLICE, path);
+    tl_digest_free(digest);
+    free(slice);
+    fclose(file);
     return good;
 }

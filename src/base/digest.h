@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <signal.h>
+
 enum { TL_HEX_SIZE = 65 }; /* room for any digest here as lower-case hex with its NUL */
 
 typedef struct tl_digest tl_digest;
@@ -17,5 +19,10 @@ bool tl_digest_finish(tl_digest *digest, char hex[TL_HEX_SIZE]);
 
 /* SHA-256 of bytes in one call. */
 bool tl_sha256(const void *bytes, size_t length, char hex[TL_HEX_SIZE]);
+
+/* SHA-256 of a file, read piece by piece, so that the process stays small. `stop` (may be NULL),
+ * once above 0, ends it with TL_ERROR_INTERRUPTED. */
+bool tl_sha256_file(const char *path, const volatile sig_atomic_t *stop, char hex[TL_HEX_SIZE],
+                    tl_error *error);
 
 #endif

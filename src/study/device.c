@@ -212,17 +212,9 @@ bool tl_device_state(const char *root, tl_buffer *json) {
 
 /* ---- the program ---- */
 
-static bool hash_program(char hex[TL_HEX_SIZE], tl_error *error) {
-    tl_mapping program;
-    if (!tl_file_map("/proc/self/exe", &program, error)) return false;
-    bool good = tl_sha256(program.data, program.size, hex);
-    tl_file_unmap(&program);
-    return good || tl_fail(error, TL_ERROR_MEMORY, "cannot hash the program");
-}
-
 bool tl_device_build_id(char *text, size_t size, tl_error *error) {
     char hex[TL_HEX_SIZE];
-    if (!hash_program(hex, error)) return false;
+    if (!tl_sha256_file("/proc/self/exe", NULL, hex, error)) return false;
     snprintf(text, size, "%s-%.*s", TINYLLM_VERSION, BUILD_DIGITS, hex);
     return true;
 }

@@ -3,14 +3,11 @@
 #include "checkpoint/checkpoint.h"
 #include "tokenizer/tokenizer.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { SLICE = 16 << 20 };
 
 typedef struct identifier {
     tl_store *store;
@@ -26,32 +23,6 @@ static bool hash_in_name(const char *resolved, char hex[TL_HEX_SIZE]) {
     if (directory < 6 || strncmp(name - 6, "blobs/", 6) != 0) return false;
     memcpy(hex, name, length + 1);
     return true;
-}
-
-/* Read by read rather than mapped whole, so that the parent stays small. */
-static bool hash_content(const identifier *by, const char *path, char hex[TL_HEX_SIZE],
-                         tl_error *error) {
-    const volatile sig_atomic_t *stop = by->listener->stop;
-    FILE *file = fopen(path, "rbe");
-    if (!file) return tl_fail_errno(error, "%s: cannot open", path);
-    tl_digest *digest = tl_digest_new("sha256");
-    char *slice = malloc(SLICE);
-    bool good = digest && slice;
-    size_t got;
-    while (good && !(stop && *stop) && (got = fread(slice, 1, SLICE, file)) > 0)
-        tl_digest_update(digest, slice, got);
-    if (!good)
-        tl_fail_memory(error, SLICE, path);
-    else if (stop && *stop)
-        good = tl_fail(error, TL_ERROR_INTERRUPTED, "%s: interrupted", path);
-    else if (ferror(file))
-        good = tl_fail_errno(error, "%s: cannot read", path);
-    else
-        good = tl_digest_finish(digest, hex);
-    tl_digest_free(digest);
-    free(slice);
-    fclose(file);
-    return good;
 }
 
 static bool hash_file(const identifier *by, const char *path, char hex[TL_HEX_SIZE],
@@ -72,7 +43,8 @@ static bool hash_file(const identifier *by, const char *path, char hex[TL_HEX_SI
     if (good) return true;
     if (by->listener->progress)
         by->listener->progress(by->listener->context, path, (double)status.st_size);
-    return hash_content(by, resolved, hex, error) && tl_store_set_fact(by->store, key, hex, error);
+    return tl_sha256_file(resolved, by->listener->stop, hex, error) &&
+           tl_store_set_fact(by->store, key, hex, error);
 }
 
 static bool add_file(const identifier *by, const char *path, tl_buffer *manifest, tl_error *error) {
