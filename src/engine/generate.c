@@ -2,7 +2,6 @@
 #include "engine/internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A sequence being continued. */
@@ -27,48 +26,88 @@ static double next_random(uint64_t *state) {
     return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
-static int by_logit(const void *left, const void *right, void *context) {
-    const float *logits = context;
-    int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
-    if (logits[a] != logits[b]) return logits[a] > logits[b] ? -1 : 1;
-    return (a > b) - (a < b);
+/* The vocabulary by falling logit, as far as it is asked for: `heap` [vocab] is a heap of the first
+ * `left` entries, likeliest on top; those taken out lie behind it, from the end on. */
+typedef struct ranking {
+    const float *logits;
+    int32_t *heap;
+    int32_t left, vocab;
+} ranking;
+
+static bool is_likelier(const float *logits, int32_t a, int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
 
-static int32_t first_maximum(const float *logits, int32_t n) {
-    int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
+static void sift(ranking *r, int32_t at) {
+    int32_t moved = r->heap[at];
+    for (int32_t child; (child = 2 * at + 1) < r->left; at = child) {
+        if (child + 1 < r->left && is_likelier(r->logits, r->heap[child + 1], r->heap[child]))
+            child++;
+        if (!is_likelier(r->logits, r->heap[child], moved)) break;
+        r->heap[at] = r->heap[child];
+    }
+    r->heap[at] = moved;
+}
+
+static ranking rank(const float *logits, int32_t *heap, int32_t vocab) {
+    ranking r = {logits, heap, vocab, vocab};
+    for (int32_t i = 0; i < vocab; i++)
+        heap[i] = i;
+    for (int32_t i = vocab / 2; i-- > 0;)
+        sift(&r, i);
+    return r;
+}
+
+/* The token at place i; places are asked for in order. */
+static int32_t token_at(ranking *r, int32_t i) {
+    if (i == r->vocab - r->left) {
+        int32_t first = r->heap[0];
+        r->heap[0] = r->heap[--r->left];
+        if (r->left > 0) sift(r, 0);
+        r->heap[r->left] = first;
+    }
+    return r->heap[r->vocab - 1 - i];
+}
+
+/* exp((logit - largest) / temperature) of each token, in place. */
+static double weigh(float *logits, int32_t vocab, float temperature) {
+    float largest = logits[0];
+    double total = 0;
+    for (int32_t i = 1; i < vocab; i++)
+        if (logits[i] > largest) largest = logits[i];
+    for (int32_t i = 0; i < vocab; i++) {
+        logits[i] = expf((logits[i] - largest) / temperature);
+        total += logits[i];
+    }
+    return total;
 }
 
 /* Temperature, then top-k, then top-p, as transformers' logits warpers; then a draw. */
 static int32_t draw_token(sequence *q) {
     const tl_generate_options *o = q->options;
     int32_t vocab = q->engine->model->spec.vocab, kept = vocab;
+    double total = weigh(q->logits, vocab, o->temperature), sum = 0;
     bool ranked = (o->top_k > 0 && o->top_k < vocab) || o->top_p < 1;
-    for (int32_t i = 0; i < vocab; i++)
-        q->ranking[i] = i;
-    if (ranked) qsort_r(q->ranking, (size_t)vocab, sizeof *q->ranking, by_logit, q->logits);
-    if (o->top_k > 0 && o->top_k < kept) kept = o->top_k;
-    float maximum = q->logits[ranked ? q->ranking[0] : first_maximum(q->logits, vocab)];
-    double total = 0, sum = 0;
-    for (int32_t i = 0; i < kept; i++) {
-        float *weight = &q->logits[q->ranking[i]];
-        *weight = expf((*weight - maximum) / o->temperature);
-        total += *weight;
+    ranking r = {0};
+    if (ranked) r = rank(q->logits, q->ranking, vocab);
+    if (o->top_k > 0 && o->top_k < vocab) {
+        total = 0;
+        for (kept = 0; kept < o->top_k; kept++)
+            total += q->logits[token_at(&r, kept)];
     }
     if (o->top_p < 1) {
         int32_t most = kept;
         for (kept = 0; kept < most && (kept == 0 || sum < o->top_p * total); kept++)
-            sum += q->logits[q->ranking[kept]];
+            sum += q->logits[token_at(&r, kept)];
         total = sum;
     }
     double target = next_random(&q->random) * total;
-    for (int32_t i = 0; i < kept; i++) {
-        target -= q->logits[q->ranking[i]];
-        if (target < 0) return q->ranking[i];
+    int32_t token = 0;
+    for (int32_t i = 0; i < kept && target >= 0; i++) {
+        token = ranked ? token_at(&r, i) : i;
+        target -= q->logits[token];
     }
-    return q->ranking[kept - 1];
+    return token;
 }
 
 /* Computes what is not yet computed and returns the next token. For rope_int8 the tables depend on

@@ -182,6 +182,58 @@ static bool stop_at_four(void *context, int32_t token) {
     return ++*(int *)context < 4;
 }
 
+static int rank_of(const float *logits, int32_t vocab, int32_t token) {
+    int rank = 0;
+    for (int32_t i = 0; i < vocab; i++)
+        rank += logits[i] > logits[token] || (logits[i] == logits[token] && i < token);
+    return rank;
+}
+
+/* All of the likeliest are drawn, as many as asked for, and nothing else. */
+static void test_draws_are_among_the_likeliest(void **state) {
+    (void)state;
+    enum { DRAWS = 300, KEPT = 5 };
+    tl_model *model = load("llama", TL_F32);
+    tl_engine *engine = engine_of(model, 0);
+    int32_t vocab = model->spec.vocab, prompt[] = {1, 2, 3};
+    float *logits = calloc((size_t)vocab, sizeof *logits);
+    tl_ask ask = {.row = 2, .kind = TL_ASK_LOGITS, .logits = logits};
+    tl_path path = {.tokens = prompt, .n_tokens = 3, .asks = &ask, .n_asks = 1};
+    tl_error error = {0};
+    assert_ok(tl_engine_score_paths(engine, &path, 1, NULL, &error), error);
+    double largest = -INFINITY, total = 0;
+    for (int32_t i = 0; i < vocab; i++)
+        largest = logits[i] > largest ? logits[i] : largest;
+    for (int32_t i = 0; i < vocab; i++)
+        total += exp(logits[i] - largest);
+    /* as much of the probability as five tokens have, and of these only that */
+    double share = 0;
+    for (int32_t i = 0; i < vocab; i++)
+        if (rank_of(logits, vocab, i) < KEPT) share += exp(logits[i] - largest) / total;
+    tl_generate_options options[] = {{.temperature = 1, .top_k = KEPT, .top_p = 1},
+                                     {.temperature = 1, .top_p = (float)(share * 0.9999)}};
+    for (int way = 0; way < 2; way++) {
+        int drawn[KEPT] = {0};
+        for (int i = 0; i < DRAWS; i++) {
+            options[way].most_tokens = 1;
+            options[way].ignore_eos = true;
+            options[way].seed = (uint64_t)i;
+            tl_ids ids = {0};
+            assert_ok(tl_engine_generate(engine, prompt, 3, NULL, 0, &options[way], &ids, &error),
+                      error);
+            int rank = rank_of(logits, vocab, ids.data[0]);
+            assert_in_range(rank, 0, KEPT - 1);
+            drawn[rank]++;
+            tl_ids_free(&ids);
+        }
+        for (int rank = 0; rank < KEPT; rank++)
+            assert_true(drawn[rank] > 0);
+    }
+    free(logits);
+    tl_engine_free(engine);
+    tl_model_unload(model);
+}
+
 static void test_generation(void **state) {
     (void)state;
     tl_model *model = load("llama", TL_F32);
@@ -314,6 +366,7 @@ int main(void) {
         cmocka_unit_test(test_refuses_wrong_forests),
         cmocka_unit_test(test_memory_stays),
         cmocka_unit_test(test_generation),
+        cmocka_unit_test(test_draws_are_among_the_likeliest),
         cmocka_unit_test(test_generation_ends_with_positions),
         cmocka_unit_test(test_pairs_are_truncated_at_the_left),
         cmocka_unit_test(test_trailing_space_moves),
