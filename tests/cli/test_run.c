@@ -20,7 +20,7 @@ static int make_fixtures(void **state) {
     fixture_model gpt2 = {"gpt2", 16, 2, 2, 32, 512, 7};
     fixture_checkpoint(test_scratch_path("gpt2"), &gpt2);
     /* Slow enough that something can happen to it meanwhile. */
-    fixture_model slow = {"llama", test_brief() ? 64 : 256, 8, 8, 1024, 65536, 3};
+    fixture_model slow = {"llama", test_brief() ? 48 : 256, 8, 8, 1024, 65536, 3};
     fixture_checkpoint(test_scratch_path("slow"), &slow);
     /* Many layers: keys and values of 8 KB a token. */
     fixture_model deep = {"llama", 32, 64, 4, 32, 65536, 5};
@@ -328,8 +328,11 @@ static void test_a_signal_to_all_is_no_crash(void **state) {
 
 static void test_nohup_has_its_way(void **state) {
     (void)state;
-    const char *const command[] = {"run",        "-m",      "llama", "-t", "piqa",  "--data",
-                                   "many.jsonl", "--limit", "2000",  "-o", "nohup", NULL};
+    const int rows = test_brief() ? 400 : 2000;
+    const char *const command[] = {"run",        "-m",      "llama",
+                                   "-t",         "piqa",    "--data",
+                                   "many.jsonl", "--limit", test_brief() ? "400" : "2000",
+                                   "-o",         "nohup",   NULL};
     signal(SIGHUP, SIG_IGN); /* as nohup leaves it */
     pid_t run = background_start(command);
     signal(SIGHUP, SIG_DFL);
@@ -337,7 +340,7 @@ static void test_nohup_has_its_way(void **state) {
         usleep(10000);
     kill(run, SIGHUP);
     assert_int_equal(background_wait(run), 0);
-    assert_int_equal(background_examples("nohup"), 2000);
+    assert_int_equal(background_examples("nohup"), rows);
 }
 
 static void test_another_identity_is_refused(void **state) {

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KILLS = 200, ROWS = 500, MOST_STARTS = 60 };
+enum { KILLS = 200, MOST_STARTS = 60 };
 
 static const char *const arguments[] = {
     "run", "-m",         "llama,gpt2",          "-t",        "piqa", "--data", "rows.jsonl", "-o",
@@ -23,7 +23,7 @@ static void make_fixtures(void) {
     fixture_checkpoint(test_scratch_path("llama"), &fixture_small);
     fixture_model gpt2 = {"gpt2", 16, 2, 2, 32, 512, 7};
     fixture_checkpoint(test_scratch_path("gpt2"), &gpt2);
-    fixture_rows(test_scratch_path("rows.jsonl"), "piqa", ROWS);
+    fixture_rows(test_scratch_path("rows.jsonl"), "piqa", test_brief() ? 150 : 500);
 }
 
 /* ---- what is stored, with its times: an example asked twice would have another ---- */

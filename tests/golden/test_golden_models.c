@@ -291,5 +291,5 @@ static void test_model(void **state) {
 }
 
 int main(void) {
-    return test_each_golden_model("golden models", test_model, 0);
+    return test_each_golden_model("golden models", test_model, false);
 }

@@ -138,6 +138,7 @@ static void test_exports_equal_the_harness(void **state) {
     if (!test_shared()) skip();
     static const char *const models[] = {"eval-llama", "eval-gpt2-512", "flan-t5-gated"};
     for (int i = 0; i < 3; i++) {
+        if (test_brief() && i != 1) continue;
         if (!test_brief()) compare_run(models[i], "0", "100");
         compare_run(models[i], "5", "20");
         print_message("%s: results and samples equal\n", models[i]);

@@ -60,9 +60,9 @@ void test_result_free(test_result *result);
 void test_assert_contains(const char *text, const char *part);
 
 /* Runs `test` as a cmocka group with one case for each model of the conformance set, its name as
- * the state; `most` of them, 0 for all. Returns the exit status for main, 77 (skipped) where the
- * set is not there. */
-int test_each_golden_model(const char *group, void (*test)(void **state), size_t most);
+ * the state; with `few` for one of each kind only. Returns the exit status for main, 77 (skipped)
+ * where the set is not there. */
+int test_each_golden_model(const char *group, void (*test)(void **state), bool few);
 
 /* The list of ids in field `field`; none where it is absent. Free with tl_ids_free. */
 tl_ids test_ids_of(const cJSON *object, const char *field);
