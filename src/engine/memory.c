@@ -35,6 +35,13 @@ static size_t region_resident(int pagemap, const tl_region *region) {
     return resident(pagemap, region->data, region->bytes);
 }
 
+static size_t compute_resident(int pagemap, const tl_compute *compute) {
+    const void *blocks[2];
+    size_t bytes[2];
+    tl_compute_blocks(compute, blocks, bytes);
+    return resident(pagemap, blocks[0], bytes[0]) + resident(pagemap, blocks[1], bytes[1]);
+}
+
 static bool is_owned(const tl_model *model, const void *data) {
     for (const tl_block *block = model->blocks; block; block = block->next)
         if ((const char *)data >= (const char *)block->data &&
@@ -83,7 +90,7 @@ void tl_engine_memory(const tl_engine *e, tl_memory *memory) {
                           region_resident(pagemap, &e->keys);
     memory->scratch = region_resident(pagemap, &e->rotary) +
                       region_resident(pagemap, &e->relative) + region_resident(pagemap, &e->head) +
-                      tl_compute_bytes(e->compute) + tl_arena_bytes(e->arena);
+                      compute_resident(pagemap, e->compute) + tl_arena_bytes(e->arena);
     if (pagemap >= 0) close(pagemap);
     if (!e->table) return;
     tl_backend_facts facts = {0};

@@ -88,8 +88,11 @@ tl_precision tl_compute_precision(const tl_compute *compute) {
     return compute->precision;
 }
 
-size_t tl_compute_bytes(const tl_compute *compute) {
-    return compute->local_bytes * (size_t)compute->threads + compute->shared_bytes;
+void tl_compute_blocks(const tl_compute *compute, const void *blocks[2], size_t bytes[2]) {
+    blocks[0] = compute->local;
+    bytes[0] = compute->local_bytes * (size_t)compute->threads;
+    blocks[1] = compute->shared;
+    bytes[1] = compute->shared_bytes;
 }
 
 /* Aligned memory, in huge pages where the system has them to give. */

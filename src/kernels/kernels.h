@@ -53,7 +53,8 @@ const char *
 tl_compute_isa(const tl_compute *compute); /* "avx512", with features used: "avx512+amx" */
 tl_pool *tl_compute_pool(const tl_compute *compute);
 tl_precision tl_compute_precision(const tl_compute *compute);
-size_t tl_compute_bytes(const tl_compute *compute); /* scratch memory held */
+/* The blocks of scratch memory: the threads' own and the shared one; a block may be NULL. */
+void tl_compute_blocks(const tl_compute *compute, const void *blocks[2], size_t bytes[2]);
 
 /* Grows scratch memory for products of up to `rows` rows and `in` columns and attention over up to
  * `keys` keys, so that later calls allocate nothing. */

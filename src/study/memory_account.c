@@ -3,6 +3,7 @@
 #include "study/system.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct tl_memory_account {
     int64_t pss_peak;
     int64_t mapped_resident; /* of the checkpoint's files, at the end */
     int64_t tokenizer;
+    int64_t allocator; /* kept by it, at the end */
     int64_t major_faults_before, major_faults;
     tl_memory engine;
     char *files[64]; /* of the checkpoint, as the kernel names them */
@@ -90,9 +92,19 @@ static int64_t mapped_resident(const tl_memory_account *account) {
     return total;
 }
 
+/* What the C library keeps of freed memory, to give out again. */
+static int64_t kept_by_allocator(void) {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+    return (int64_t)mallinfo2().fordblks;
+#else
+    return 0;
+#endif
+}
+
 void tl_account_finish(tl_memory_account *account, const tl_engine *engine,
                        const tl_tokenizer *tokenizer) {
     tl_sys_process(getpid(), &account->end);
+    account->allocator = kept_by_allocator();
     note_proportional(account);
     account->tokenizer = (int64_t)tl_tokenizer_bytes(tokenizer);
     account->major_faults = tl_sys_major_faults(getpid());
@@ -131,7 +143,9 @@ void tl_account_append(const tl_memory_account *a, tl_buffer *out) {
     int64_t questions = grown(a->loaded.anonymous, a->prepared.anonymous);
     int64_t code = grown(a->mapped_resident, a->end.file);
     int64_t program = code + (a->start.anonymous > 0 ? a->start.anonymous : 0);
-    int64_t total = weights + kv + activations + scratch + a->tokenizer + questions + program;
+    int64_t loading = grown(a->end.resident, a->end.peak_resident);
+    int64_t total = weights + kv + activations + scratch + a->tokenizer + questions + program +
+                    a->allocator + loading;
     tl_measure_append(out, "peak_rss_mb", megabytes(a->end.peak_resident), "MB", NULL);
     tl_measure_append(out, "peak_pss_mb", megabytes(a->pss_peak), "MB", NULL);
     tl_measure_append(out, "weights_mapped_mb", megabytes((int64_t)a->engine.weights_mapped), "MB",
@@ -143,6 +157,8 @@ void tl_account_append(const tl_memory_account *a, tl_buffer *out) {
     tl_measure_append(out, "account_tokenizer_mb", megabytes(a->tokenizer), "MB", NULL);
     tl_measure_append(out, "account_questions_mb", megabytes(questions), "MB", NULL);
     tl_measure_append(out, "account_program_mb", megabytes(program), "MB", NULL);
+    tl_measure_append(out, "account_allocator_mb", megabytes(a->allocator), "MB", NULL);
+    tl_measure_append(out, "account_loading_mb", megabytes(loading), "MB", NULL);
     tl_measure_append(out, "account_total_mb", megabytes(total), "MB", NULL);
     if (a->engine.device_peak > 0) {
         const double gigabyte = 1024.0 * 1024.0 * 1024.0;
