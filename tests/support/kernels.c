@@ -160,15 +160,18 @@ int test_each_instruction_set(int count, char **arguments, void (*check)(void)) 
     check_choice();
     const char *names[16];
     size_t found = tl_compute_available(names, 16);
+    bool ran = false;
     for (size_t i = 0; i < found; i++) {
         isa = names[i];
         if (wanted && strcmp(wanted, isa) != 0) continue;
         setenv("TINYLLM_CPU", isa, 1);
+        ran = true;
         int before = failures;
         check();
         printf("%s: %s\n", isa, failures == before ? "passed" : "FAILED");
     }
     for (int threads = 1; threads <= MOST_THREADS; threads++)
         tl_pool_free(pools[threads]);
-    return failures ? 1 : 0;
+    if (!ran) printf("%s: not here\n", wanted);
+    return failures || !ran ? 1 : 0;
 }
