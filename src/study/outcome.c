@@ -133,8 +133,14 @@ static void set_energy(setter *s, const tl_running_group *run) {
     const char *source = tl_sensors_power_source(tl_telemetry_sensors(run->sweep->telemetry), &why);
     const tl_span *span = &run->span;
     double energy = span->energy, over = (double)run->fresh;
-    if (isnan(energy)) {
-        const char *note = source ? "too short for two readings of the sensor" : why;
+    bool still = energy <= 0; /* nothing computes for nothing */
+    if (isnan(energy) || still) {
+        char note[256];
+        snprintf(note, sizeof note, "%s%s",
+                 still  ? source
+                 : *why ? why
+                        : "too short for two readings of the sensor",
+                 still ? " stood still: it does not measure here, or too little was asked" : "");
         static const char *const names[] = {"energy_j", "energy_per_example_j",
                                             "energy_per_correct_j", "power_mean_w", "power_max_w"};
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -12,6 +12,9 @@
 
 enum { PATH = 320, LABEL = 96, MOST_CHANNELS = 32, MOST_WATCHED = 512 };
 static const double DEFAULT_INTERVAL = 0.1, LEAST_INTERVAL = 0.05;
+/* More than any machine that this runs on; a reading beyond, or below 0, is none. */
+static const double MOST_WATTS = 1e5;
+static const double COUNTER_SECONDS = 1e-3; /* counters may step at most this seldom */
 
 typedef enum channel_kind {
     MILLIVOLTS_MILLIAMPERES, /* two files: power is their product */
@@ -25,8 +28,10 @@ typedef struct channel {
     channel_kind kind;
     char label[LABEL];
     char path[PATH], second[PATH];
+    bool discharging;    /* a battery's: power may be given as negative */
     int64_t range, last; /* MICROJOULES: it wraps after `range`; last reading */
     double joules;       /* counted since opening */
+    double read;         /* MICROJOULES: when */
 } channel;
 
 typedef enum watched_kind { COUNTER, STATE, FLAGS } watched_kind;
@@ -93,6 +98,19 @@ static channel *add_channel(tl_sensors *sensors, channel_kind kind, const char *
     if (!readable(sensors, c->path) || (second && !readable(sensors, c->second))) return NULL;
     sensors->channel_count++;
     return c;
+}
+
+/* Adds what a counter rose by, unless that cannot be: it was set back, or is none. */
+static void read_counter(channel *c, int64_t value) {
+    double now = tl_clock_monotonic(), most = MOST_WATTS * fmax(now - c->read, COUNTER_SECONDS);
+    if (value < 0) return;
+    if (c->last >= 0) {
+        double joules = ((double)value - (double)c->last) * 1e-6;
+        if (joules < 0) joules += (double)c->range * 1e-6; /* wrapped around */
+        if (joules > 0 && joules <= most) c->joules += joules;
+    }
+    c->last = value;
+    c->read = now;
 }
 
 /* ---- power: the Jetsons' INA3221 ---- */
@@ -213,8 +231,10 @@ static void find_rapl_zone(tl_sensors *sensors, const char *directory) {
     channel *c = add_channel(sensors, MICROJOULES, name, directory, "energy_uj", NULL);
     if (c) {
         snprintf(path, sizeof path, "%s/max_energy_range_uj", directory);
-        if (!tl_sys_integer(sensors->root, path, &c->range)) c->range = 0;
-        if (!tl_sys_integer(sensors->root, c->path, &c->last)) c->last = -1;
+        if (!tl_sys_integer(sensors->root, path, &c->range) || c->range < 0) c->range = 0;
+        c->last = -1;
+        int64_t value;
+        if (tl_sys_integer(sensors->root, c->path, &value)) read_counter(c, value);
     } else {
         snprintf(sensors->power_missing, sizeof sensors->power_missing,
                  "RAPL is there but may not be read: as root, chmod a+r %.120s/energy_uj",
@@ -242,9 +262,11 @@ static void find_battery_supply(tl_sensors *sensors, const char *directory) {
         return;
     }
     const char *label = tl_path_base(directory);
-    if (!add_channel(sensors, MICROWATTS, label, directory, "power_now", NULL))
-        add_channel(sensors, MICROVOLTS_MICROAMPERES, label, directory, "voltage_now",
-                    "current_now");
+    channel *c = add_channel(sensors, MICROWATTS, label, directory, "power_now", NULL);
+    if (!c)
+        c = add_channel(sensors, MICROVOLTS_MICROAMPERES, label, directory, "voltage_now",
+                        "current_now");
+    if (c) c->discharging = true;
 }
 
 static bool find_battery(tl_sensors *sensors) {
@@ -377,29 +399,33 @@ void tl_sensors_free(tl_sensors *sensors) {
 /* ---- reading ---- */
 
 /* Watts of a channel now; for a counter the energy since opening is kept in the channel instead. */
-static double read_channel(const tl_sensors *sensors, channel *c) {
+static double read_channel(tl_sensors *sensors, channel *c) {
     int64_t a, b = 0;
+    double watts = NAN;
     if (!tl_sys_integer(sensors->root, c->path, &a) ||
         (*c->second && !tl_sys_integer(sensors->root, c->second, &b)))
         return NAN;
     switch (c->kind) {
     case MILLIVOLTS_MILLIAMPERES:
-        return (double)a * (double)b * 1e-6;
-    case MILLIWATTS:
-        return (double)a * 1e-3;
-    case MICROWATTS:
-        return (double)a * 1e-6;
-    case MICROVOLTS_MICROAMPERES:
-        return (double)a * (double)b * 1e-12;
-    case MICROJOULES:
+        watts = (double)a * (double)b * 1e-6;
         break;
+    case MILLIWATTS:
+        watts = (double)a * 1e-3;
+        break;
+    case MICROWATTS:
+        watts = (double)a * 1e-6;
+        break;
+    case MICROVOLTS_MICROAMPERES:
+        watts = (double)a * (double)b * 1e-12;
+        break;
+    case MICROJOULES:
+        read_counter(c, a);
+        return NAN;
     }
-    if (c->last >= 0) {
-        int64_t step = a - c->last;
-        if (step < 0) step += c->range; /* wrapped around */
-        if (step > 0) c->joules += (double)step * 1e-6;
-    }
-    c->last = a;
+    if (c->discharging) watts = fabs(watts); /* some drivers count what leaves as negative */
+    if (watts >= 0 && watts <= MOST_WATTS) return watts;
+    snprintf(sensors->power_missing, sizeof sensors->power_missing,
+             "%.96s reads %.3g W, which cannot be", c->label, watts);
     return NAN;
 }
 
@@ -435,7 +461,7 @@ static void read_throttling(tl_sensors *sensors) {
         int64_t value;
         if (!read_watched(sensors, w, &value)) continue;
         if (w->kind == COUNTER && value > w->last)
-            sensors->throttles += (double)(value - w->last);
+            sensors->throttles += (double)value - (double)w->last;
         else if (w->kind != COUNTER && value > 0 && w->last == 0)
             sensors->throttles++;
         w->last = value;

@@ -1,6 +1,7 @@
 #include "study/system.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -33,8 +34,9 @@ bool tl_sys_text(const char *root, const char *path, char *text, size_t size) {
 bool tl_sys_integer(const char *root, const char *path, int64_t *value) {
     char text[64], *end;
     if (!tl_sys_text(root, path, text, sizeof text)) return false;
+    errno = 0;
     long long number = strtoll(text, &end, 10);
-    if (end == text) return false;
+    if (end == text || end[strspn(end, " \t\r\n")] != 0 || errno == ERANGE) return false;
     *value = number;
     return true;
 }

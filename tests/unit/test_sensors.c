@@ -332,6 +332,69 @@ static void test_a_battery_only_counts_when_it_discharges(void **state) {
     tl_sensors_free(sensors);
 }
 
+/* A battery alone, so that its power is what is read. */
+static tl_sensors *open_battery(const char *tree, const char *milli, const char *status) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/sys/class/power_supply/BAT0/type", tree);
+    put("", path, "Battery");
+    snprintf(path, sizeof path, "%s/sys/class/power_supply/BAT0/status", tree);
+    put("", path, status);
+    snprintf(path, sizeof path, "%s/sys/class/power_supply/BAT0/power_now", tree);
+    put("", path, milli);
+    return open_tree(tree);
+}
+
+static void test_readings_that_cannot_be_are_none(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double watts; /* NAN: none */
+    } cases[] = {
+        {"7500000", 7.5},
+        {"-7500000", 7.5}, /* what leaves a battery, as some drivers count it */
+        {"0", 0},
+        {"999999999999999999", NAN},
+    };
+    char tree[32];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(tree, sizeof tree, "/odd-%zu", i);
+        tl_sensors *sensors = open_battery(tree, cases[i].text, "Discharging");
+        assert_source(sensors, "battery BAT0");
+        double power = read_power(sensors);
+        if (isnan(cases[i].watts)) {
+            const char *why;
+            tl_sensors_power_source(sensors, &why);
+            assert_true(isnan(power));
+            test_assert_contains(why, "which cannot be");
+        } else {
+            assert_near(power, cases[i].watts, 1e-9);
+        }
+        tl_sensors_free(sensors);
+    }
+    static const char *const no_numbers[] = {"", "none", "12 W", "99999999999999999999", "0x10"};
+    for (size_t i = 0; i < sizeof no_numbers / sizeof *no_numbers; i++) {
+        snprintf(tree, sizeof tree, "/none-%zu", i);
+        tl_sensors *sensors = open_battery(tree, no_numbers[i], "Discharging");
+        const char *why;
+        assert_null(tl_sensors_power_source(sensors, &why));
+        tl_sensors_free(sensors);
+    }
+}
+
+static void test_a_counter_that_is_set_back_counts_nothing(void **state) {
+    (void)state;
+    make_laptop("/reset");
+    tl_sensors *sensors = open_tree("/reset");
+    static const char *const readings[] = {"0", "9223372036854775807", "-9223372036854775808", "?"};
+    tl_sample sample;
+    for (size_t i = 0; i < sizeof readings / sizeof *readings; i++) {
+        put("/reset", "/sys/class/powercap/intel-rapl:0/energy_uj", readings[i]);
+        tl_sensors_read(sensors, &sample);
+        assert_true(sample.energy >= 0 && sample.energy < 10); /* one wrap at most */
+    }
+    tl_sensors_free(sensors);
+}
+
 static void test_counters_that_may_not_be_read_say_so(void **state) {
     (void)state;
     put("/locked", "/sys/class/powercap/intel-rapl:0/name", "package-0");
@@ -374,6 +437,8 @@ int main(void) {
         cmocka_unit_test(test_raspberry_pi_says_what_it_lacks),
         cmocka_unit_test(test_rapl_wraps_around),
         cmocka_unit_test(test_a_battery_only_counts_when_it_discharges),
+        cmocka_unit_test(test_readings_that_cannot_be_are_none),
+        cmocka_unit_test(test_a_counter_that_is_set_back_counts_nothing),
         cmocka_unit_test(test_counters_that_may_not_be_read_say_so),
         cmocka_unit_test(test_the_thread_integrates_while_it_samples),
     };
