@@ -21,10 +21,43 @@ INLINE vf load_weight(tl_dtype dtype, const void *row, int32_t k) {
     return v_load((const float *)row + k);
 }
 
+INLINE void load_weight_pair(tl_dtype dtype, const void *row, int32_t k, vf pair[2]) {
+    if (dtype == TL_F16) {
+        v_load_f16_pair((const uint16_t *)row + k, pair);
+    } else if (dtype == TL_BF16) {
+        v_load_bf16_pair((const uint16_t *)row + k, pair);
+    } else {
+        pair[0] = v_load((const float *)row + k);
+        pair[1] = v_load((const float *)row + k + VL);
+    }
+}
+
 INLINE vf load_weight_n(tl_dtype dtype, const void *row, int32_t k, int n) {
     if (dtype == TL_BF16) return v_load_bf16_n((const uint16_t *)row + k, n);
     if (dtype == TL_F16) return v_load_f16_n((const uint16_t *)row + k, n);
     return v_load_n((const float *)row + k, n);
+}
+
+/* acc[o] += x · w[o], for one row and whole runs of 32 columns; returns how many that were. */
+INLINE int32_t add_runs(tl_dtype dtype, const float *x, const char *const w[OUTS], int32_t count,
+                        vf acc[OUTS]) {
+    enum { RUN = 32 };
+    int32_t k = 0;
+    for (; k + RUN <= count; k += RUN) {
+        if (dtype != TL_F32) {
+            UNROLL for (int o = 0; o < OUTS; o++)
+                __builtin_prefetch(w[o] + (size_t)k * sizeof(uint16_t) + AHEAD_BYTES, 0, 3);
+        }
+        UNROLL for (int at = 0; at < RUN; at += 2 * VL) {
+            vf low = v_load(x + k + at), high = v_load(x + k + at + VL);
+            UNROLL for (int o = 0; o < OUTS; o++) {
+                vf weight[2];
+                load_weight_pair(dtype, w[o], k + at, weight);
+                acc[o] = v_fma(high, weight[1], v_fma(low, weight[0], acc[o]));
+            }
+        }
+    }
+    return k;
 }
 
 /* y[r][o] (+)= Σ over `count` columns of x[r] · w[o], for R rows and 4 outputs whose weights lie
@@ -39,13 +72,9 @@ INLINE void tile(tl_dtype dtype, const int R, const float *x, int64_t x_stride, 
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_zero();
     }
-    int32_t whole = count - count % VL, k = 0;
+    int32_t whole = count - count % VL, k = R == 1 ? add_runs(dtype, x, rows, count, acc[0]) : 0;
     for (; k < whole; k += VL) {
         vf weight[OUTS];
-        if (R == 1 && dtype != TL_F32 && k % 32 == 0) {
-            UNROLL for (int o = 0; o < OUTS; o++)
-                __builtin_prefetch(rows[o] + (size_t)k * sizeof(uint16_t) + AHEAD_BYTES, 0, 3);
-        }
         UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight(dtype, rows[o], k);
         UNROLL for (int r = 0; r < R; r++) {
             vf value = v_load(x + r * x_stride + k);

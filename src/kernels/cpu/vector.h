@@ -9,7 +9,7 @@
  *   v_store_past(p, a), v_store_past_end()   past the caches, for whole lines that are not read
  *                                            soon; p aligned to the vector. Others see them after
  *                                            the second
- *   v_load_bf16, v_load_f16, …_n             widening loads
+ *   v_load_bf16, v_load_f16, …_n, …_pair     widening loads; _pair of two vectors side by side
  *   v_set, v_set_int                         one value in every lane
  *   v_fma(a, b, c)                           a b + c, rounded once where V_FMA_ROUNDS_ONCE
  *   v_min, v_max                             the second operand where either is NaN
@@ -83,6 +83,17 @@ INLINE i4 v_largest_int4(const vi v[4]) {
 }
 INLINE i4 v_sum_int4(const vi v[4]) {
     return (i4){v_sum_int(v[0]), v_sum_int(v[1]), v_sum_int(v[2]), v_sum_int(v[3])};
+}
+#endif
+
+#if !defined(V_HAS_PAIRS)
+INLINE void v_load_bf16_pair(const uint16_t *p, vf pair[2]) {
+    pair[0] = v_load_bf16(p);
+    pair[1] = v_load_bf16(p + VL);
+}
+INLINE void v_load_f16_pair(const uint16_t *p, vf pair[2]) {
+    pair[0] = v_load_f16(p);
+    pair[1] = v_load_f16(p + VL);
 }
 #endif
 

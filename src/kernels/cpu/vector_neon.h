@@ -71,6 +71,17 @@ INLINE uint16x4_t v_load_halves_n_(const uint16_t *p, int n) {
 INLINE vf v_load_bf16(const uint16_t *p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
+#define V_HAS_PAIRS 1
+INLINE void v_load_bf16_pair(const uint16_t *p, vf pair[2]) {
+    uint16x8_t both = vld1q_u16(p);
+    pair[0] = (vf)vshll_n_u16(vget_low_u16(both), 16);
+    pair[1] = (vf)vshll_high_n_u16(both, 16);
+}
+INLINE void v_load_f16_pair(const uint16_t *p, vf pair[2]) {
+    float16x8_t both = vreinterpretq_f16_u16(vld1q_u16(p));
+    pair[0] = vcvt_f32_f16(vget_low_f16(both));
+    pair[1] = vcvt_high_f32_f16(both);
+}
 INLINE vf v_load_bf16_n(const uint16_t *p, int n) {
     return vreinterpretq_f32_u32(vshll_n_u16(v_load_halves_n_(p, n), 16));
 }
