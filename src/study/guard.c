@@ -95,6 +95,7 @@ tl_guard *tl_guard_start(const tl_guard_limits *limits, tl_error *error) {
     guard->limits = *limits;
     guard->socket = -1;
     guard->outcome.peak_resident = guard->outcome.peak_proportional = -1;
+    guard->outcome.swap_most = -1;
     snprintf(guard->method, sizeof guard->method, "watching");
     if (limits->memory > 0) {
         char why[100];
@@ -194,7 +195,8 @@ static void watch_system(tl_guard *guard) {
     tl_sys_memory(guard->limits.root, &memory);
     tl_guard_outcome *seen = &guard->outcome;
     int64_t swap = memory.swap_total - memory.swap_free;
-    if (memory.swap_total >= 0 && swap > seen->swap_most) seen->swap_most = swap;
+    bool known = memory.swap_total >= 0 && memory.swap_free >= 0 && swap >= 0;
+    if (known && swap > seen->swap_most) seen->swap_most = swap;
     if (memory.swapped_in >= 0 && guard->before.swapped_in >= 0)
         seen->swapped_in = memory.swapped_in - guard->before.swapped_in;
     seen->page_cache = memory.cached;

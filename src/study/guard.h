@@ -49,7 +49,7 @@ typedef struct tl_guard_outcome {
     tl_verdict verdict;
     char reason[256];
     int64_t peak_resident, peak_proportional; /* bytes, as far as seen from outside; -1 unknown */
-    int64_t swap_most;                        /* of the system, bytes */
+    int64_t swap_most;                        /* of the system, bytes; -1: not told */
     int64_t swapped_in;                       /* by the system, pages */
     int64_t page_cache;                       /* of the system at the end, bytes */
 } tl_guard_outcome;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- verdicts ---- */
 
@@ -114,7 +115,8 @@ static void set_memory(setter *s, const tl_running_group *run, const tl_guard_ou
     const char *unseen = "the worker was gone before it could be looked at";
     set_peak(s, "peak_rss_mb", megabytes(outcome->peak_resident), unseen);
     set_peak(s, "peak_pss_mb", megabytes(outcome->peak_proportional), unseen);
-    set_peak(s, "swap_max_mb", megabytes(outcome->swap_most), NULL);
+    set_peak(s, "swap_max_mb", megabytes(outcome->swap_most),
+             "the system does not say how much swap is in use");
     set(s, "page_cache_mb", megabytes(outcome->page_cache), NULL);
     if (!run->evaluating) return;
     int64_t before = run->memory_before.swapped_in, after = run->memory_after.swapped_in;
@@ -122,8 +124,8 @@ static void set_memory(setter *s, const tl_running_group *run, const tl_guard_ou
         set(s, "timed_while_swapping", NAN, "the kernel does not count pages swapped in");
         return;
     }
-    enum { PAGE = 4096 };
-    set_peak(s, "swapped_in_mb", megabytes((after - before) * PAGE), NULL);
+    int64_t page = sysconf(_SC_PAGESIZE);
+    set_peak(s, "swapped_in_mb", megabytes((after - before) * page), NULL);
     set_peak(s, "timed_while_swapping", after > before, NULL);
 }
 

@@ -478,6 +478,11 @@ static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int pla
 bool tl_sweep(tl_plan *plan, tl_store *store, const tl_sweep_options *options,
               tl_sweep_result *result, tl_error *error) {
     *result = (tl_sweep_result){0};
+    if (options->memory_share > 0 && tl_sweep_memory_limit(options) <= 0)
+        return tl_fail(error, TL_ERROR_USAGE,
+                       "a memory limit of %.0f %% needs MemTotal of /proc/meminfo, which cannot be "
+                       "read here: give a size",
+                       100 * options->memory_share);
     tl_sweep_state sweep = {.plan = plan, .store = store, .options = options, .result = result};
     for (int g = 0; g < plan->group_count; g++) {
         for (int c = 0; c < plan->groups[g].cell_count; c++) {

@@ -83,9 +83,10 @@ static int64_t field(const char *text, const char *name) {
     for (const char *line = text; line; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
         if (strncmp(line, name, length) != 0 || !strchr(": \t", line[length])) continue;
+        const char *digits = line + length + strspn(line + length, ": \t");
         char *end;
-        long long value = strtoll(line + length + strspn(line + length, ": \t"), &end, 10);
-        return value;
+        long long value = strtoll(digits, &end, 10);
+        return end == digits ? -1 : value;
     }
     return -1;
 }

@@ -243,6 +243,17 @@ static void test_too_little_memory_is_seen_before_loading(void **state) {
 }
 
 /* A question far longer than the study's prompts needs keys and values that nobody foresaw. */
+static void test_a_share_of_unknown_memory_is_refused(void **state) {
+    (void)state;
+    tl_error error = {0};
+    assert_ok(tl_dir_create("nothing", &error), error);
+    test_result result = TEST_RUN(NULL, "run", "-m", "llama", "-t", "piqa", "--data-dir", "data",
+                                  "-o", "share", "--memory-limit", "80%", "--sysroot", "nothing");
+    assert_int_equal(result.status, 2);
+    test_assert_contains(result.err, "80 % needs MemTotal");
+    test_result_free(&result);
+}
+
 static void test_memory_that_runs_out_is_a_verdict(void **state) {
     (void)state;
     enum { LONG = 7000 };
@@ -547,6 +558,7 @@ int main(void) {
         cmocka_unit_test(test_silence_is_a_verdict),
         cmocka_unit_test(test_time_is_a_verdict),
         cmocka_unit_test(test_too_little_memory_is_seen_before_loading),
+        cmocka_unit_test(test_a_share_of_unknown_memory_is_refused),
         cmocka_unit_test(test_memory_that_runs_out_is_a_verdict),
         cmocka_unit_test(test_unreadable_models_are_verdicts_among_others),
         cmocka_unit_test(test_interrupted_runs_continue),

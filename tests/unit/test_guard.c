@@ -1,6 +1,7 @@
 /* The guard, with workers that really die: this program itself, started as one, does what its label
  * says. */
 #include "study/guard.h"
+#include "study/system.h"
 #include "support/support.h"
 
 #include <errno.h>
@@ -150,6 +151,19 @@ static void test_the_systems_memory_is_watched(void **state) {
     assert_int_equal(outcome.swap_most, 3024 * 1024);
 }
 
+static void test_what_the_system_does_not_tell_is_not_0(void **state) {
+    (void)state;
+    test_write_text(test_scratch_path("proc/meminfo"),
+                    "MemTotal: lots\nMemAvailable:\nSwapTotal: 4000 kB\nSwapFree: none\n");
+    tl_guard_outcome outcome = guard_worker("hold", (tl_guard_limits){.root = test_scratch()});
+    assert_false(outcome.fell);
+    assert_int_equal(outcome.swap_most, -1);
+    tl_system_memory memory;
+    tl_sys_memory(test_scratch(), &memory);
+    assert_int_equal(memory.total, -1);
+    assert_int_equal(memory.swap_free, -1);
+}
+
 static void test_a_worker_that_lingers_is_ended(void **state) {
     (void)state;
     tl_guard_outcome outcome = guard_worker("linger", (tl_guard_limits){0});
@@ -198,6 +212,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_memory_has_a_limit),
         cmocka_unit_test(test_memory_within_the_limit_is_let_be),
         cmocka_unit_test(test_the_systems_memory_is_watched),
+        cmocka_unit_test(test_what_the_system_does_not_tell_is_not_0),
         cmocka_unit_test(test_a_worker_that_lingers_is_ended),
         cmocka_unit_test(test_workers_die_with_their_parent),
     };
