@@ -54,7 +54,8 @@ INLINE void widen_blocks(tl_dtype dtype, const panel *from, int32_t first, int32
         for (int part = 0; part < PARTS; part++) {
             vf scale = v_load_f16(scales + part * VL), base = scale_base(dtype, scale);
             float *to = wide + (size_t)b * TL_BLOCK * WIDE + part * VL;
-            UNROLL for (int upper = 0; upper < 8 / groups_of(dtype); upper++) {
+            UNROLL for (int upper = 0; upper < 2; upper++) {
+                if (upper > 0 && dtype == TL_Q8) continue;
                 for (int g = 0; g < groups_of(dtype); g++) {
                     const unsigned char *group = block + (g * TL_PANEL + part * VL) * 4;
                     UNROLL for (int i = 0; i < 4; i++, to += WIDE)
@@ -127,7 +128,8 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
             base[i] = scale_base(dtype, scale[i]);
         }
         fetch_next(dtype, R, P, at, b);
-        UNROLL for (int upper = 0; upper < 8 / groups_of(dtype); upper++) {
+        UNROLL for (int upper = 0; upper < 2; upper++) {
+            if (upper > 0 && dtype == TL_Q8) continue;
             UNROLL_GROUPS for (int g = 0; g < groups_of(dtype); g++, x += 4) {
                 UNROLL for (int k = 0; k < 4 * vectors; k++) {
                     const int i = k % vectors;
