@@ -81,6 +81,7 @@ function mark(sign, meaning) {
 
 const likeChance = 'not distinguishable from chance';
 const collapsed = 'one label for nearly all examples';
+const swapping = 'timed while pages came back from swap: not to be trusted';
 
 function valueCell(cell, traits) {
   if (!cell) return el('td', {}, el('span', { className: 'unseen' }, 'not planned'));
@@ -97,6 +98,7 @@ function valueCell(cell, traits) {
     if (known(cell.meaning.low))
       content.append(el('span', { className: 'interval' }, `${fixed(cell.meaning.low, 1)}–${fixed(cell.meaning.high, 1)}`));
   }
+  if (traits.key === 'inference_time' && cell.timed_while_swapping) content.append(...mark('‡', swapping));
   return content;
 }
 
@@ -135,9 +137,11 @@ function kindNote(key) {
 
 function drawLegend() {
   const legend = byId('legend');
-  if (measure !== 'accuracy') return legend.replaceChildren();
   const cells = report.cells.filter((cell) => cell.done);
   const items = [];
+  if (measure === 'inference_time' && cells.some((cell) => cell.timed_while_swapping))
+    items.push(el('span', {}, el('span', { className: 'mark' }, '‡'), ` ${swapping}`));
+  if (measure !== 'accuracy') return legend.replaceChildren(...items);
   if (cells.some((cell) => known(cell.meaning.low))) items.push(el('span', {}, 'small figures: Wilson 95 % interval'));
   if (cells.some((cell) => cell.meaning.like_chance)) items.push(el('span', {}, el('span', { className: 'mark' }, '°'), ` ${likeChance} (p ≥ 0.05)`));
   if (cells.some((cell) => cell.meaning.collapsed)) items.push(el('span', {}, el('span', { className: 'mark' }, '†'), ' one label for at least 95 % of the examples'));

@@ -370,6 +370,8 @@ static void take_values(tl_result_cell *cell) {
             if (sources[i].measure == TL_MEASURE_MEMORY) cell->memory_kind = found->name;
         }
     }
+    const tl_raw_measure *swapping = find_measure(cell, "timed_while_swapping");
+    cell->swapping = swapping && swapping->value > 0;
     const tl_raw_measure *rate = find_measure(cell, "examples_per_s");
     if (!isnan(cell->values[TL_MEASURE_TIME]) || !rate || !(rate->value > 0)) return;
     cell->values[TL_MEASURE_TIME] = 1e3 / rate->value;

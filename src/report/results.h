@@ -67,6 +67,7 @@ typedef struct tl_result_cell {
 
     double values[TL_MEASURE_COUNT]; /* NAN where not measured */
     const char *memory_kind;         /* which peak TL_MEASURE_MEMORY is: a raw measure's name */
+    bool swapping;                   /* pages came back from swap while examples were timed */
     bool shared_time; /* examples were computed together: TL_MEASURE_TIME is wall time / examples */
     tl_raw_measure *measures;
     int measure_count;

@@ -66,6 +66,7 @@ static void csv_cell(const tl_tables *tables, int index, tl_buffer *out) {
         if (m >= TL_STUDY_TABLES && isnan(cell->values[m])) continue;
         const char *note = m == TL_MEASURE_MEMORY ? cell->memory_kind : "";
         if (m == TL_MEASURE_TIME && cell->shared_time) note = "computed together";
+        if (m == TL_MEASURE_TIME && cell->swapping) note = "timed while swapping";
         csv_row(tables, cell, traits->key, cell->values[m], traits->unit, note, out);
     }
     if (cell->examples) {
@@ -252,6 +253,7 @@ static void append_cell(const tl_tables *tables, int index, tl_buffer *out) {
     count_field(out, "truncated", cell->truncated);
     text_field(out, "memory_kind", cell->memory_kind);
     bool_field(out, "shared_time", cell->shared_time);
+    bool_field(out, "timed_while_swapping", cell->swapping);
     append_measures(out, cell);
     bool_field(out, "best", tables->best[index]);
     append_meaning(out, cell, &tables->meanings[index]);

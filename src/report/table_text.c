@@ -14,6 +14,7 @@ typedef enum style { MARKDOWN, LATEX } style;
 static const char like_chance_mark[] = "°";
 static const char collapsed_mark[] = "†";
 static const char best_mark[] = "*";
+static const char swapping_mark[] = "‡";
 
 /* Columns that the text takes in a terminal. */
 static int width_of(const char *text) {
@@ -96,15 +97,17 @@ static void write_cell(const tl_tables *tables, const tl_result_cell *cell, tl_m
     }
     size_t index = (size_t)(cell - tables->results->cells);
     const tl_cell_meaning *meaning = &tables->meanings[index];
-    const char *chance = "", *collapsed = "", *best = "";
+    const char *chance = "", *collapsed = "", *best = "", *swapping = "";
     if (measure == TL_MEASURE_ACCURACY && meaning->like_chance)
         chance = s == LATEX ? "$^{\\circ}$" : like_chance_mark;
     if (measure == TL_MEASURE_ACCURACY && meaning->collapsed)
         collapsed = s == LATEX ? "$^{\\dagger}$" : collapsed_mark;
     if (measure == TL_MEASURE_ACCURACY && tables->best[index])
         best = s == LATEX ? "$^{*}$" : best_mark;
-    snprintf(text, CELL_SIZE, "%.*f%s%s%s", tl_measure_get(measure)->decimals, value, best, chance,
-             collapsed);
+    if (measure == TL_MEASURE_TIME && cell->swapping)
+        swapping = s == LATEX ? "$^{\\ddagger}$" : swapping_mark;
+    snprintf(text, CELL_SIZE, "%.*f%s%s%s%s", tl_measure_get(measure)->decimals, value, best,
+             chance, collapsed, swapping);
 }
 
 static void write_average(const tl_tables *tables, const tl_table_group *group, int model,
@@ -277,23 +280,29 @@ static void list_skipped(const tl_tables *tables, const tl_table_group *group, s
     }
 }
 
-static void append_legend(const tl_tables *tables, const tl_table_group *group, style s,
-                          tl_buffer *out) {
-    bool best = false, chance = false, collapsed = false;
+/* What the marks of one measure's table mean. */
+static void append_legend(const tl_tables *tables, const tl_table_group *group, tl_measure measure,
+                          style s, tl_buffer *out) {
+    bool best = false, chance = false, collapsed = false, swapping = false;
     for (int i = 0; i < group->model_count * group->task_count; i++) {
         int cell = group->cells[i];
         if (cell < 0 || !tl_cell_done(&tables->results->cells[cell])) continue;
         best |= tables->best[cell];
         chance |= tables->meanings[cell].like_chance;
         collapsed |= tables->meanings[cell].collapsed;
+        swapping |= tables->results->cells[cell].swapping;
     }
+    bool accuracy = measure == TL_MEASURE_ACCURACY, time = measure == TL_MEASURE_TIME;
     const struct {
         bool shown;
         const char *mark, *meaning;
     } entries[] = {
-        {best, best_mark, "not significantly below the best of its task (McNemar, Holm)"},
-        {chance, like_chance_mark, "not distinguishable from chance (p ≥ 0.05)"},
-        {collapsed, collapsed_mark, "one label for at least 95 % of the examples"},
+        {accuracy && best, best_mark,
+         "not significantly below the best of its task (McNemar, Holm)"},
+        {accuracy && chance, like_chance_mark, "not distinguishable from chance (p ≥ 0.05)"},
+        {accuracy && collapsed, collapsed_mark, "one label for at least 95 % of the examples"},
+        {time && swapping, swapping_mark,
+         "timed while pages came back from swap: not to be trusted"},
     };
     int shown = 0;
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
@@ -335,7 +344,7 @@ bool tl_tables_markdown(const tl_tables *tables, tl_buffer *out, tl_error *error
             append_title(tables, group, (tl_measure)m, out);
             tl_buffer_append_string(out, "\n\n");
             if (!markdown_table(tables, group, (tl_measure)m, out, error)) return false;
-            if (m == TL_MEASURE_ACCURACY) append_legend(tables, group, MARKDOWN, out);
+            append_legend(tables, group, (tl_measure)m, MARKDOWN, out);
         }
         size_t before = out->length;
         tl_buffer_append_byte(out, '\n');
@@ -380,7 +389,8 @@ bool tl_tables_latex(const tl_tables *tables, tl_buffer *out, tl_error *error) {
         const tl_table_group *group = &tables->groups[i];
         for (int m = 0; m < TL_MEASURE_COUNT; m++)
             if (shown(tables, group, (tl_measure)m)) latex_table(tables, group, (tl_measure)m, out);
-        append_legend(tables, group, LATEX, out);
+        for (int m = 0; m < TL_MEASURE_COUNT; m++)
+            append_legend(tables, group, (tl_measure)m, LATEX, out);
         list_failures(tables, group, LATEX, out);
         list_waiting(tables, group, LATEX, out);
         list_skipped(tables, group, LATEX, out);

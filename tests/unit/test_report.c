@@ -525,6 +525,34 @@ static void test_names_do_what_they_show(void **state) {
     free(text);
 }
 
+static void test_times_taken_while_swapping_are_marked(void **state) {
+    (void)state;
+    int64_t device;
+    const char *directory = test_scratch_path("swapping");
+    tl_error error = {0};
+    tl_store *store = run_fixture_open(directory, &device);
+    for (int i = 0; i < 2; i++) {
+        int64_t cell = run_fixture_plan(store, device, i ? "calm" : "swapped", "piqa", "PIQA",
+                                        STUDY, "f32", 1);
+        run_fixture_answer(store, cell, STUDY, 0, 2, 0, 0, 0.010, "x");
+        assert_ok(tl_store_set_measure(store, cell, "timed_while_swapping", !i, "", NULL, &error),
+                  error);
+        finish(store, cell, 1, 1);
+    }
+    tl_store_close(store);
+    char *text = tables_of(directory, "md");
+    test_assert_contains(text, "10.00‡");
+    test_assert_contains(text, "\nMarks: ‡ timed while pages came back from swap");
+    assert_ptr_equal(strstr(strstr(text, "10.00‡") + 1, "10.00‡"), NULL);
+    free(text);
+    text = tables_of(directory, "latex");
+    test_assert_contains(text, "10.00$^{\\ddagger}$");
+    free(text);
+    text = tables_of(directory, "json");
+    test_assert_contains(text, "\"timed_while_swapping\":true");
+    free(text);
+}
+
 static void test_one_run_cannot_be_compared(void **state) {
     (void)state;
     tl_results *results = load(small_run());
@@ -554,6 +582,7 @@ int main(void) {
         cmocka_unit_test(test_examples_that_differ_are_listed),
         cmocka_unit_test(test_a_run_without_cells_vouches_for_nothing),
         cmocka_unit_test(test_names_do_what_they_show),
+        cmocka_unit_test(test_times_taken_while_swapping_are_marked),
         cmocka_unit_test(test_one_run_cannot_be_compared),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
