@@ -43,6 +43,10 @@ async function sortsAndFilters(browser) {
   assert.deepEqual(await texts(page, '#table thead th'), ['Model', 'Parameters', 'Protocol', 'ARC-e', 'OBQA', 'Avg.']);
   await click(page, '#measures input[value=model_size]');
   assert.deepEqual(await column(page, 6), ['228.00']);
+  await page.evaluate("visibleRows()[0].cells.arc_easy.timed_while_swapping = true");
+  await click(page, '#measures input[value=inference_time]');
+  assert.match(await page.evaluate("document.querySelector('#table tbody').textContent"), /20.88‡/, 'marked where it was timed while swapping');
+  assert.match(await page.evaluate("document.getElementById('legend').textContent"), /‡ timed while pages came back from swap/);
   assert.match(await page.evaluate("document.getElementById('missing').textContent"), /tiny-f-120M on BoolQ.*oom_killed, 97 % of the system's memory/);
   assert.match(await page.evaluate("document.getElementById('missing').textContent"), /tiny-f-120M on OBQA.*running, 15 of 60 examples/);
   checkQuiet(page, 1);
