@@ -137,22 +137,27 @@ static bool write_bars(const tl_tables *tables, tl_measure measure, const char *
         append_field(&data, tables->groups[i].title);
     }
     tl_buffer_append_byte(&data, '\n');
+    double most = 0;
     for (int model = 0; model < count; model++) {
         append_field(&data, names[model]);
-        for (int i = 0; i < tables->group_count; i++)
-            append_value(&data, group_average(tables, &tables->groups[i], names[model], measure));
+        for (int i = 0; i < tables->group_count; i++) {
+            double value = group_average(tables, &tables->groups[i], names[model], measure);
+            append_value(&data, value);
+            if (value > most) most = value;
+        }
         tl_buffer_append_byte(&data, '\n');
     }
     const tl_measure_traits *traits = tl_measure_get(measure);
     tl_buffer_append_format(&script, head, name, name, name, name);
     tl_buffer_append_format(&script,
                             "set ylabel \"%s (%s), average over tasks\"\n"
-                            "set yrange [0:*]\nset xtics rotate by -35\n"
+                            "set yrange [0:%s]\nset xtics rotate by -35\n"
                             "set style data histogram\nset style histogram clustered gap 1\n"
                             "set style fill solid 0.9 noborder\nset boxwidth 0.9\n"
                             "draw = 'plot for [i = 2:%d] \"%s.dat\" using i:xtic(1) "
                             "linecolor rgb color(i - 1)'\n",
-                            traits->title, traits->unit, tables->group_count + 1, name);
+                            traits->title, traits->unit, most > 0 ? "*" : "1",
+                            tables->group_count + 1, name);
     int bars = count * tables->group_count;
     append_tail(&script, name, bars < 20 ? 760 : bars < 60 ? 1040 : 1400, 520);
     return finish(directory, name, &data, &script, drawn, error);
@@ -223,6 +228,17 @@ static int append_blocks(tl_buffer *data, const point *points, int count) {
     return families;
 }
 
+/* Ranges where gnuplot would find none: a single model, or several that are alike. */
+static void append_ranges(tl_buffer *script, const point *points, int count) {
+    double least = points[0].accuracy, most = least, cost = points[count - 1].cost;
+    for (int i = 1; i < count; i++) {
+        least = fmin(least, points[i].accuracy);
+        most = fmax(most, points[i].accuracy);
+    }
+    if (points[0].cost == cost) tl_buffer_append_format(script, "set xrange [0:%g]\n", 2 * cost);
+    if (least == most) tl_buffer_append_string(script, "set yrange [0:100]\n");
+}
+
 static bool write_scatter(const tl_tables *tables, tl_measure cost, const char *name,
                           const char *directory, bool *drawn, tl_error *error) {
     int count;
@@ -235,6 +251,7 @@ static bool write_scatter(const tl_tables *tables, tl_measure cost, const char *
     tl_buffer_append_format(&script, head, name, name, name, name);
     if (points[count - 1].cost > 8 * points[0].cost)
         tl_buffer_append_string(&script, "set logscale x\n");
+    append_ranges(&script, points, count);
     tl_buffer_append_format(
         &script,
         "set xlabel \"%s (%s), average over tasks\"\n"

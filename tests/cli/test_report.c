@@ -111,6 +111,15 @@ static void test_charts(void **state) {
     free(data);
 }
 
+static void test_charts_of_a_single_cell(void **state) {
+    (void)state;
+    if (system("gnuplot --version >/dev/null 2>&1") != 0) skip();
+    const char *run = make_run("single", (run_fixture){1, 1, 5});
+    char *err = EXPECT_ERR(0, "report", run, "--charts", test_scratch_path("single-charts"));
+    if (strstr(err, "Warning")) fail_msg("gnuplot complains:\n%s", err);
+    free(err);
+}
+
 static void test_without_gnuplot_the_rest_is_written(void **state) {
     (void)state;
     const char *run = make_run("formats", (run_fixture){2, 2, 25, .troubled = true});
@@ -215,6 +224,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_the_page_is_one_file),
         cmocka_unit_test(test_charts),
+        cmocka_unit_test(test_charts_of_a_single_cell),
         cmocka_unit_test(test_without_gnuplot_the_rest_is_written),
         cmocka_unit_test(test_compare_and_thresholds),
         cmocka_unit_test(test_export),
