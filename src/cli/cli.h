@@ -58,4 +58,14 @@ int cli_usage(const cli_command *command, const char *format, ...) TL_PRINTF(2, 
 
 void cli_list_free(cli_list *list);
 
+/* The name that is most like a word of `length` that nobody knows; NULL while none is like it. */
+typedef struct cli_guess {
+    const char *word;
+    size_t length;
+    const char *name;
+    size_t distance;
+} cli_guess;
+
+void cli_guess_try(cli_guess *guess, const char *name);
+
 #endif

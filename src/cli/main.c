@@ -16,6 +16,16 @@ static int help(FILE *out) {
     return out == stdout ? 0 : 2;
 }
 
+static int unknown(const char *name) {
+    cli_guess guess = {.word = name, .length = strlen(name)};
+    for (const cli_command *const *command = cli_commands; *command; command++)
+        if ((*command)->summary) cli_guess_try(&guess, (*command)->name);
+    fprintf(stderr, "tinyllm: unknown command '%s'; ", name);
+    if (guess.name) fprintf(stderr, "did you mean %s? ", guess.name);
+    fprintf(stderr, "tinyllm --help lists them\n");
+    return 2;
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) return help(stderr);
     const char *name = argv[1];
@@ -39,6 +49,5 @@ int main(int argc, char **argv) {
         }
         return status;
     }
-    fprintf(stderr, "tinyllm: unknown command '%s'; tinyllm --help lists them\n", name);
-    return 2;
+    return unknown(name);
 }

@@ -139,23 +139,44 @@ static bool parse_value(parse *p, const cli_option *option, const char *attached
     return assign(p->command, option, attached ? attached : p->argv[++p->at]);
 }
 
+static bool unknown_long(const parse *p, const char *text, size_t length) {
+    cli_guess guess = {.word = text, .length = length};
+    for (const cli_option *option = p->table; option->name; option++)
+        cli_guess_try(&guess, option->name);
+    if (guess.name)
+        cli_usage(p->command, "unknown option --%.*s; did you mean --%s?", (int)length, text,
+                  guess.name);
+    else
+        cli_usage(p->command, "unknown option --%.*s", (int)length, text);
+    return false;
+}
+
+/* Meant is perhaps one that begins with the letter. */
+static bool unknown_letter(const parse *p, char letter) {
+    tl_buffer meant = {0};
+    for (const cli_option *option = p->table; option->name; option++)
+        if (option->name[0] == letter)
+            tl_buffer_append_format(&meant, "%s --%s", meant.length ? "," : "", option->name);
+    if (meant.length)
+        cli_usage(p->command, "unknown option -%c; did you mean%s?", letter,
+                  tl_buffer_string(&meant));
+    else
+        cli_usage(p->command, "unknown option -%c", letter);
+    tl_buffer_free(&meant);
+    return false;
+}
+
 static bool parse_long(parse *p, const char *text) {
     size_t length = strcspn(text, "=");
     const cli_option *option = find_long(p->table, text, length);
-    if (!option) {
-        cli_usage(p->command, "unknown option --%.*s", (int)length, text);
-        return false;
-    }
+    if (!option) return unknown_long(p, text, length);
     return parse_value(p, option, text[length] ? text + length + 1 : NULL);
 }
 
 static bool parse_letters(parse *p, const char *letters) {
     for (; *letters; letters++) {
         const cli_option *option = find_letter(p->table, *letters);
-        if (!option) {
-            cli_usage(p->command, "unknown option -%c", *letters);
-            return false;
-        }
+        if (!option) return unknown_letter(p, *letters);
         if (option->kind == CLI_FLAG) {
             assign(p->command, option, NULL);
             continue;
