@@ -81,10 +81,10 @@ const cli_command cmd_export = {
     .summary = "a run for W&B, MLflow, lm-eval's readers or a spreadsheet",
     .usage = "DIR --to FORMAT [options]",
     .examples =
-        "  tinyllm export runs/pi --to wandb -o wandb/       offline runs, one a cell\n"
+        "  tinyllm export runs/pi --to wandb -o wandb        offline runs, one a cell\n"
         "  tinyllm export runs/pi --to mlflow --uri http://127.0.0.1:5000\n"
-        "  tinyllm export runs/pi --to csv -o tables/        cells.csv and examples.csv\n"
-        "  tinyllm export runs/pi --to lm-eval -o results/   as lm-evaluation-harness writes them\n"
+        "  tinyllm export runs/pi --to csv -o tables         cells.csv and examples.csv\n"
+        "  tinyllm export runs/pi --to lm-eval -o results    as lm-evaluation-harness writes them\n"
         "MLflow's MLFLOW_TRACKING_USERNAME, _PASSWORD and _TOKEN are used where they are set.\n",
     .run = run,
 };

@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
                strcmp(name, "help") == 0) {
         return help(stdout);
     }
-    if (strcmp(name, "--version") == 0) {
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
         printf("tinyllm %s\n", TINYLLM_VERSION);
         return 0;
     }

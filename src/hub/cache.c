@@ -337,8 +337,13 @@ bool tl_cache_check_model(const char *snapshot, const tl_repo *repo, tl_error *e
 }
 
 static bool find_model(const char *model, bool weights, char *path, size_t size, tl_error *error) {
-    if (tl_dir_exists(model) || tl_file_exists(model))
+    if (tl_dir_exists(model) || (tl_file_exists(model) && !weights))
         return tl_put_path(path, size, error, "%s", model);
+    if (tl_file_exists(model))
+        return tl_fail(error, TL_ERROR_IO,
+                       "%s: one file: expected the directory of a Hugging Face checkpoint "
+                       "(config.json, weights, tokenizer)%s",
+                       model, ends_with(model, ".gguf") ? "; GGUF files are llama.cpp's" : "");
     char cache[PATH_MAX];
     tl_repo repo;
     if (!tl_repo_parse(TL_REPO_MODEL, model, &repo, NULL))

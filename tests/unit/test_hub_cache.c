@@ -123,6 +123,9 @@ static void test_snapshots(void **state) {
     char path[4096], expected[4096];
     assert_false(tl_hub_model_directory("org/tiny", path, sizeof path, &error));
     test_assert_contains(error.message, "tinyllm pull org/tiny");
+    test_write_text(test_scratch_path("tiny.gguf"), "GGUF");
+    assert_false(tl_hub_model_directory(test_scratch_path("tiny.gguf"), path, sizeof path, &error));
+    test_assert_contains(error.message, "expected the directory of a Hugging Face checkpoint");
 
     lay("models--org--tiny", "config.json", "c0", "{}");
     assert_false(tl_hub_model_directory("org/tiny", path, sizeof path, &error));
