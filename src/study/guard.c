@@ -72,12 +72,7 @@ static void become_worker(int socket, pid_t parent, const struct rlimit *data, c
 /* What the worker may allocate where no cgroup counts for it. */
 static struct rlimit data_limit(const tl_guard *guard) {
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-#if defined(__SANITIZE_ADDRESS__)
-    bool limited = false;
-#else
-    bool limited = guard->limits.memory > 0 && !guard->cgroup;
-#endif
-    if (limited) {
+    if (LIMITS_MAPPINGS && guard->limits.memory > 0 && !guard->cgroup) {
         int threads = guard->limits.threads > 0 ? guard->limits.threads : tl_processors();
         /* The engine's threads, and those of a conversion that may not be unmapped yet. */
         rlim_t stacks = (rlim_t)(2 * threads + 1) * THREAD_STACK;
