@@ -234,6 +234,41 @@ static cJSON *read_array(const char *path) {
     return array;
 }
 
+/* One task's scores and figures. Gives the largest difference of a log-likelihood. */
+static double compare_task_scores(const reference_run *run, bool batched, tl_engine *engine,
+                                  const tl_tokenizer *tokenizer, const cJSON *task_results,
+                                  const cJSON *requests, int *at) {
+    tl_error error = {0};
+    char path[1024];
+    const char *name = task_results->string;
+    assert_true(find_file(
+        test_shared_path("golden/lmeval/runs/%s/models__*/samples_%s_*.jsonl", run->folder, name),
+        path, sizeof path));
+    tl_rows *samples = tl_rows_open(path, 0, &error);
+    comparison c = {.results = task_results};
+    take_requests(&c, requests, at, samples);
+    char data_dir[512];
+    snprintf(data_dir, sizeof data_dir, "%s", test_shared_path("golden/lmeval/data"));
+    tl_evaluation_options options = {.limit = tl_rows_count(samples),
+                                     .shots = run->shots,
+                                     .shots_seed = 1234,
+                                     .bos = run->bos,
+                                     .batched = batched,
+                                     .data_dir = data_dir};
+    options.protocols[TL_PROTOCOL_LOGLIKELIHOOD] = true;
+    tl_task *task = tl_task_open(name, &error);
+    tl_evaluation *e = tl_evaluation_new(task, &options, engine, tokenizer, &error);
+    assert_ok(e, error);
+    assert_ok(tl_evaluation_run(e, compare_scores, &c, &error), error);
+    assert_int_equal(c.documents, tl_rows_count(samples));
+    compare_results(&c);
+    cJSON_Delete(c.requests);
+    tl_evaluation_free(e);
+    tl_task_free(task);
+    tl_rows_free(samples);
+    return c.largest;
+}
+
 /* The order of the tasks in the harness's requests is that of its results. */
 static void compare_run(const reference_run *run, bool batched) {
     tl_error error = {0};
@@ -260,33 +295,9 @@ static void compare_run(const reference_run *run, bool batched) {
     double largest = 0;
     const cJSON *task_results;
     cJSON_ArrayForEach(task_results, tl_json_get(results, "results")) {
-        const char *name = task_results->string;
-        assert_true(find_file(test_shared_path("golden/lmeval/runs/%s/models__*/samples_%s_*.jsonl",
-                                               run->folder, name),
-                              path, sizeof path));
-        tl_rows *samples = tl_rows_open(path, 0, &error);
-        comparison c = {.results = task_results};
-        take_requests(&c, requests, &at, samples);
-        char data_dir[512];
-        snprintf(data_dir, sizeof data_dir, "%s", test_shared_path("golden/lmeval/data"));
-        tl_evaluation_options options = {.limit = tl_rows_count(samples),
-                                         .shots = run->shots,
-                                         .shots_seed = 1234,
-                                         .bos = run->bos,
-                                         .batched = batched,
-                                         .data_dir = data_dir};
-        options.protocols[TL_PROTOCOL_LOGLIKELIHOOD] = true;
-        tl_task *task = tl_task_open(name, &error);
-        tl_evaluation *e = tl_evaluation_new(task, &options, engine, tokenizer, &error);
-        assert_ok(e, error);
-        assert_ok(tl_evaluation_run(e, compare_scores, &c, &error), error);
-        assert_int_equal(c.documents, tl_rows_count(samples));
-        compare_results(&c);
-        if (c.largest > largest) largest = c.largest;
-        cJSON_Delete(c.requests);
-        tl_evaluation_free(e);
-        tl_task_free(task);
-        tl_rows_free(samples);
+        double task_largest =
+            compare_task_scores(run, batched, engine, tokenizer, task_results, requests, &at);
+        if (task_largest > largest) largest = task_largest;
     }
     assert_int_equal(at, cJSON_GetArraySize(requests));
     print_message("%s%s: %d requests, largest difference %.2g\n", run->folder,
