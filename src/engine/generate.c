@@ -13,7 +13,7 @@ typedef struct sequence {
     int32_t computed; /* tokens whose keys are in the store */
     int32_t *slots;   /* 0, 1, 2, … */
     int32_t n_encoder;
-    float *logits;    /* [vocab] */
+    float *logits;    /* [vocab] to draw from; NULL when the likeliest is taken */
     int32_t *ranking; /* [vocab]: for top-k and top-p */
     uint64_t random;
 } sequence;
@@ -125,10 +125,9 @@ static int32_t step(sequence *q) {
         if (q->computed == q->n) e->pass.wanted[e->pass.n_wanted++] = count - 1;
         tl_pass_run(e);
     }
-    bool greedy = !(q->options->temperature > 0);
-    tl_ask ask = {.kind = greedy ? TL_ASK_BEST : TL_ASK_LOGITS, .logits = q->logits};
+    tl_ask ask = {.kind = q->logits ? TL_ASK_LOGITS : TL_ASK_BEST, .logits = q->logits};
     tl_head_run(e, &ask, &(int32_t){0}, &(int32_t){0}, 1);
-    return greedy ? ask.token : draw_token(q);
+    return q->logits ? draw_token(q) : ask.token;
 }
 
 static bool is_stop(const tl_model_spec *spec, int32_t token) {
@@ -197,9 +196,13 @@ static bool prepare(sequence *q, int32_t n_encoder, tl_error *error) {
     if (longest < e->pass.capacity) longest = e->pass.capacity;
     q->tokens = tl_arena_alloc(e->arena, (size_t)q->capacity, sizeof *q->tokens, what, error);
     q->slots = tl_arena_alloc(e->arena, (size_t)longest, sizeof *q->slots, what, error);
-    q->logits = tl_arena_alloc(e->arena, (size_t)spec->vocab, sizeof *q->logits, what, error);
-    q->ranking = tl_arena_alloc(e->arena, (size_t)spec->vocab, sizeof *q->ranking, what, error);
-    if (!q->tokens || !q->slots || !q->logits || !q->ranking) return false;
+    if (!q->tokens || !q->slots) return false;
+    if (q->options->temperature > 0) {
+        size_t vocab = (size_t)spec->vocab;
+        q->logits = tl_arena_alloc(e->arena, vocab, sizeof *q->logits, what, error);
+        q->ranking = tl_arena_alloc(e->arena, vocab, sizeof *q->ranking, what, error);
+        if (!q->logits || !q->ranking) return false;
+    }
     for (int32_t i = 0; i < longest; i++)
         q->slots[i] = i;
     return tl_store_reserve(&e->store, e->model->decoder.n_layers, longest,

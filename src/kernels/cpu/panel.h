@@ -17,6 +17,12 @@ typedef struct panel {
     const unsigned char *values;
 } panel;
 
+/* Groups of lanes that a block's values fill: q8's hold four columns in order each, q4's four
+ * columns in their lower halves and the four that are 16 further on in the upper ones. */
+INLINE int groups_of(tl_dtype dtype) {
+    return dtype == TL_Q8 ? 8 : 4;
+}
+
 /* The panel of outputs first … first + 15 of the product; gathered into scratch memory where its
  * columns are given one by one. */
 INLINE panel find_panel(const tl_product *p, int32_t first, unsigned char *gathered) {
@@ -28,7 +34,7 @@ INLINE panel find_panel(const tl_product *p, int32_t first, unsigned char *gathe
         return (panel){(const uint16_t *)data, data + scales};
     }
     size_t values = tl_block_bytes(m->dtype);
-    int32_t groups = (int32_t)(values / TL_PANEL / 4);
+    int32_t groups = groups_of(m->dtype);
     for (int32_t lane = 0; lane < TL_PANEL; lane++) {
         int32_t column = p->columns[tl_min(first + lane, p->outs - 1)];
         const unsigned char *data = tl_panel(m, column / TL_PANEL);

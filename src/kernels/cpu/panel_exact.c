@@ -8,7 +8,7 @@ enum {
     SPAN = 8 / TOGETHER, /* blocks widened at a time */
     GROUP_ROWS = 48,     /* rows whose sums are held beside the widened blocks */
     SUMS = GROUP_ROWS * TL_PANEL,
-    BY_BITS = V_FMA_ROUNDS_ONCE && VL == 16, /* where "and" and "or" are one instruction */
+    PLACED = V_FMA_ROUNDS_ONCE && VL == 16, /* where "and" and "or" are one instruction */
 };
 
 /* A block at once is faster by a tenth; but on NEON GCC draws all its loads together and spills. */
@@ -20,29 +20,23 @@ enum {
 
 /* What weight_of takes of a scale. */
 INLINE vf scale_base(tl_dtype dtype, vf scale) {
-    if (!BY_BITS) return v_zero();
+    if (!PLACED) return v_zero();
     return scale * v_set(-32768.0f - (dtype == TL_Q8 ? 128.0f : 8.0f));
 }
 
 /* scale × value of the 16 outputs, or part of them, whose values begin at `group`, each at bit `at`
- * of a lane. By bits: put where they stand just before the point they make 2¹⁵ + value + bias, and
+ * of a lane. PLACED: put where they stand just before the point they make 2¹⁵ + value + bias, and
  * since scale × (2¹⁵ + bias) is exact in f32, one FMA that rounds once gives the weight. */
 INLINE vf weight_of(tl_dtype dtype, const unsigned char *group, int at, vf scale, vf base) {
     const int bits = dtype == TL_Q8 ? 8 : 4, above = 32 - bits;
     vi lanes = load_values(group);
-    if (BY_BITS) {
+    if (PLACED) {
         lanes = at > 8 ? lanes >> (at - 8) : lanes << (8 - at);
         lanes = (lanes & v_set_int(((1 << bits) - 1) << 8)) | v_set_int(0x47000000);
         return v_fma((vf)lanes, scale, base);
     }
     lanes = lanes ^ v_set_int((int32_t)(dtype == TL_Q8 ? 0x80808080 : 0x88888888));
     return v_from_int((lanes << (above - at)) >> above) * scale;
-}
-
-/* A block's columns are, in order, those of q8's eight groups of four, or of the lower halves of
- * q4's four groups, then of the upper ones. */
-INLINE int groups_of(tl_dtype dtype) {
-    return dtype == TL_Q8 ? 8 : 4;
 }
 
 /* wide[column][WIDE] = weights of `count` blocks of one panel. */

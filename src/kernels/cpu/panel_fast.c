@@ -117,7 +117,7 @@ INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int
 INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p, int32_t row,
                    const panel_runs *at, float *y) {
     const vi lower = v_set_int(0x0f0f0f0f), upper = v_set_int((int32_t)0xf0f0f0f0);
-    const int groups = dtype == TL_Q8 ? 8 : 4, vectors = P * PARTS;
+    const int groups = groups_of(dtype), vectors = P * PARTS;
     const size_t bytes = tl_block_bytes(dtype);
     const unsigned char *first = at->first;
     const unsigned char *values = first + (size_t)at->blocks * TL_PANEL * sizeof(uint16_t);
