@@ -5,6 +5,8 @@
 #include "engine/engine.h"
 #include "kernels/backend.h"
 
+/* ---- memory (region.c) ----------------------------------------------------------------------- */
+
 /* Memory straight from the system, or of a device, grown by replacing it: the content is lost. */
 typedef struct tl_region {
     void *data;
