@@ -6,7 +6,7 @@
  * The order of every element is the instruction's, 32 columns at a time, whatever the number of
  * rows: the tiles are always whole, padded with zeros; only with one row are those of x and of the
  * sums a column wide. */
-#include "kernels/cpu/functions.h"
+#include "kernels/cpu/ahead.h"
 #include "kernels/cpu/tile_config.h"
 
 #if defined(__AMX_BF16__)
@@ -99,7 +99,7 @@ static void stage(const tl_product *p, int32_t first, uint16_t *to) {
 
 /* Sums of 32 outputs × 16 or 32 rows into sums[row tile][out tile][16 outs][16 rows]. */
 INLINE void multiply(const bool two, const uint16_t *w, size_t w_stride, const uint16_t *x,
-                     size_t group, int32_t count, float *sums) {
+                     size_t group, int32_t count, ahead *next, float *sums) {
     _tile_zero(0);
     _tile_zero(1);
     if (two) {
@@ -118,6 +118,7 @@ INLINE void multiply(const bool two, const uint16_t *w, size_t w_stride, const u
             _tile_dpbf16ps(2, 4, 7);
             _tile_dpbf16ps(3, 5, 7);
         }
+        fetch(next);
     }
     _tile_stored(0, sums, 64);
     _tile_stored(1, sums + SIDE * SIDE, 64);
@@ -207,6 +208,8 @@ static void run_tiles(const tl_product *p, const uint16_t *x, int32_t first) {
     size_t group = (size_t)count * TILE;
     _Alignas(64) float sums[4 * SIDE * SIDE];
     bool staged = p->columns || p->weight->dtype == TL_F16 || in % STEP != 0;
+    ahead next = spread_ahead(p, (size_t)((p->outs - first + OUTS - 1) / OUTS) *
+                                     (size_t)((p->rows + OUTS - 1) / OUTS) * (size_t)count);
     _tile_loadconfig(&whole_tiles);
     for (int32_t out = first; out < p->outs; out += OUTS) {
         const uint16_t *w = p->scratch;
@@ -221,9 +224,9 @@ static void run_tiles(const tl_product *p, const uint16_t *x, int32_t first) {
             bool two = p->rows - row > SIDE;
             const uint16_t *from = x + (size_t)(row / SIDE) * group;
             if (two)
-                multiply(true, w, w_stride, from, group, count, sums);
+                multiply(true, w, w_stride, from, group, count, &next, sums);
             else
-                multiply(false, w, w_stride, from, group, count, sums);
+                multiply(false, w, w_stride, from, group, count, &next, sums);
             for (int i = 0; i < (two ? 4 : 2); i++) {
                 int32_t y_row = row + i / 2 * SIDE, column = out + i % 2 * SIDE;
                 if (column < p->outs)

@@ -3,7 +3,7 @@
 #ifndef TL_KERNELS_PANEL_H
 #define TL_KERNELS_PANEL_H
 
-#include "kernels/cpu/functions.h"
+#include "kernels/cpu/ahead.h"
 
 enum {
     PARTS = TL_PANEL / VL, /* vectors in a panel's 16 outputs */
@@ -71,24 +71,6 @@ INLINE vi load_signed(tl_dtype dtype, const unsigned char *block, int g, int par
     if (dtype == TL_Q8) return weight ^ top;
     /* minus 8 in each byte; the top bit, set meanwhile, lends to no neighbour */
     return (vi)((vu)(weight | top) - (vu)v_set_int(0x08080808)) ^ top;
-}
-
-/* Weights fetched into the cache meanwhile, a little in each step. */
-typedef struct ahead {
-    const char *at, *end;
-    size_t step;
-} ahead;
-
-INLINE ahead spread_ahead(const tl_product *p, size_t steps) {
-    const char *end = p->ahead_bytes ? p->ahead + p->ahead_bytes : p->ahead;
-    return (ahead){p->ahead, end, p->ahead_bytes / (steps + 1) + 1};
-}
-
-INLINE void fetch(ahead *next) {
-    for (size_t done = 0; done < next->step && next->at < next->end; done += 64) {
-        __builtin_prefetch(next->at, 0, 2);
-        next->at += 64;
-    }
 }
 
 /* Sums [rows][16] of outputs out … → y. */
