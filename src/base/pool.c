@@ -20,10 +20,16 @@ typedef struct worker {
     int index;
 } worker;
 
+/* How many of a thread's own chunks were taken, by it or by others. */
+typedef struct turn {
+    _Alignas(64) _Atomic uint32_t taken;
+} turn;
+
 struct tl_pool {
     /* generation << 32 | chunks not yet claimed. A claim is a compare-and-swap of the whole word,
      * so a thread that slept through a job cannot take a chunk of the next one by mistake; and
-     * while a claimed chunk is not completed, the job below stays as it is. */
+     * while a claimed chunk is not completed, the job below stays as it is. Which chunk it is comes
+     * second, from `turns`. */
     _Alignas(64) _Atomic uint64_t ticket;
     _Alignas(64) _Atomic uint32_t completed;
     _Atomic bool owner_sleeps; /* on `completed` */
@@ -35,6 +41,7 @@ struct tl_pool {
     int chunks;
     int threads;
     worker *workers;
+    turn *turns; /* [threads] */
 };
 
 static void relax(void) {
@@ -53,6 +60,20 @@ static void futex_wake(_Atomic uint32_t *word, int count) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+/* The chunk of a claim: the thread's own are `index`, `index` + threads …, in this order, so that
+ * it can fetch what it needs next; when they are used up, another's. A turn that is used up stays
+ * so, and there are as many chunks as claims: one pass finds one. */
+static int take(tl_pool *pool, int index) {
+    for (int i = 0;; i++) {
+        int owner = (index + i) % pool->threads;
+        _Atomic uint32_t *taken = &pool->turns[owner].taken;
+        int64_t chunk = owner + (int64_t)atomic_load(taken) * pool->threads;
+        if (chunk >= pool->chunks) continue;
+        chunk = owner + (int64_t)atomic_fetch_add(taken, 1) * pool->threads;
+        if (chunk < pool->chunks) return (int)chunk;
+    }
+}
+
 /* Claims and runs chunks until none is left. */
 static void work(tl_pool *pool, int index) {
     uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
@@ -61,7 +82,7 @@ static void work(tl_pool *pool, int index) {
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
         uint32_t chunks = (uint32_t)pool->chunks;
-        pool->function(pool->context, (int)(chunks - (uint32_t)ticket), index);
+        pool->function(pool->context, take(pool, index), index);
         if (atomic_fetch_add(&pool->completed, 1) + 1 == chunks && atomic_load(&pool->owner_sleeps))
             futex_wake(&pool->completed, 1);
         ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
@@ -132,6 +153,8 @@ void tl_pool_run(tl_pool *pool, int chunks, tl_pool_function *function, void *co
     pool->context = context;
     pool->chunks = chunks;
     atomic_store_explicit(&pool->completed, 0, memory_order_relaxed);
+    for (int i = 0; i < pool->threads; i++)
+        atomic_store_explicit(&pool->turns[i].taken, 0, memory_order_relaxed);
     uint64_t generation = (atomic_load(&pool->ticket) >> 32) + 1;
     atomic_store(&pool->ticket, generation << 32 | (uint32_t)chunks);
     ring(pool);
@@ -173,8 +196,10 @@ tl_pool *tl_pool_new(int threads, tl_error *error) {
     memset(pool, 0, sizeof *pool);
     pool->threads = 1;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
-    if (!pool->workers) {
-        tl_fail_memory(error, (size_t)threads * sizeof *pool->workers, "the thread pool");
+    pool->turns = aligned_alloc(64, (size_t)threads * sizeof *pool->turns);
+    if (!pool->workers || !pool->turns) {
+        tl_fail_memory(error, (size_t)threads * (sizeof *pool->workers + sizeof *pool->turns),
+                       "the thread pool");
         tl_pool_free(pool);
         return NULL;
     }
@@ -198,6 +223,7 @@ void tl_pool_free(tl_pool *pool) {
     for (int i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     free(pool->workers);
+    free(pool->turns);
     free(pool);
 }
 

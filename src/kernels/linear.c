@@ -134,7 +134,7 @@ static void run_chunk(void *context, int chunk, int worker) {
     const linear_task *task = context;
     chunk_part now = find_part(task, chunk);
     tl_product ahead = {.ahead = ""}, gate_ahead = ahead; /* nothing */
-    /* When all threads are equally fast, this is the one that this thread takes next. */
+    /* What this thread takes next, unless another has run out of its own before. */
     int next = chunk + task->compute->threads;
     if (next < task->first_chunk[task->count]) {
         chunk_part then = find_part(task, next);
