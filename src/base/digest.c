@@ -21,6 +21,14 @@ tl_digest *tl_digest_new(const char *algorithm) {
     return NULL;
 }
 
+tl_digest *tl_digest_new_blob(uint64_t size) {
+    tl_digest *digest = tl_digest_new("sha1");
+    char head[64];
+    int length = snprintf(head, sizeof head, "blob %llu", (unsigned long long)size);
+    if (digest) tl_digest_update(digest, head, (size_t)length + 1); /* with its NUL, as git does */
+    return digest;
+}
+
 void tl_digest_free(tl_digest *digest) {
     if (!digest) return;
     EVP_MD_CTX_free(digest->context);

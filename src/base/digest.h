@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <signal.h>
+#include <stdint.h>
 
 enum { TL_HEX_SIZE = 65 }; /* room for any digest here as lower-case hex with its NUL */
 
@@ -12,6 +13,9 @@ typedef struct tl_digest tl_digest;
 
 /* `algorithm`: "sha256" or "sha1". NULL when memory is out or the algorithm is unknown. */
 tl_digest *tl_digest_new(const char *algorithm);
+/* SHA-1 of a content of `size` bytes as a git blob: git's name of a file's content, and so the
+ * Hub's of a small file. NULL when memory is out. */
+tl_digest *tl_digest_new_blob(uint64_t size);
 void tl_digest_free(tl_digest *digest);
 void tl_digest_update(tl_digest *digest, const void *bytes, size_t length);
 /* Writes the hex digest; the handle may only be freed afterwards. */

@@ -87,14 +87,11 @@ static bool is_hex(const char *text, size_t length) {
 /* Reads a small file for its hashes: SHA-256, and the name git would give it. */
 static bool hash_small(tl_bundle_file *file, tl_error *error) {
     size_t length;
-    char head[64];
     char *text = tl_file_read(file->source, SMALL_FILE, &length, error);
     if (!text) return false;
-    tl_digest *digest = tl_digest_new("sha1");
-    int used = snprintf(head, sizeof head, "blob %zu", length);
+    tl_digest *digest = tl_digest_new_blob(length);
     bool good = digest && tl_sha256(text, length, file->sha256);
     if (good) {
-        tl_digest_update(digest, head, (size_t)used + 1);
         tl_digest_update(digest, text, length);
         good = tl_digest_finish(digest, file->blob);
     }

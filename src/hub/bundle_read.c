@@ -178,13 +178,9 @@ typedef struct digests {
 } digests;
 
 static bool start_digests(digests *d, const tl_bundle_file *file, tl_error *error) {
-    char head[64];
     d->sha256 = tl_digest_new("sha256");
-    d->sha1 = tl_digest_new("sha1");
-    if (!d->sha256 || !d->sha1) return tl_fail_memory(error, CHUNK, "a digest");
-    int length = snprintf(head, sizeof head, "blob %llu", (unsigned long long)file->size);
-    tl_digest_update(d->sha1, head, (size_t)length + 1);
-    return true;
+    d->sha1 = tl_digest_new_blob(file->size);
+    return (d->sha256 && d->sha1) || tl_fail_memory(error, CHUNK, "a digest");
 }
 
 static bool check_digests(const reader *r, digests *d, const tl_bundle_file *file) {

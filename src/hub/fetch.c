@@ -30,13 +30,8 @@ typedef struct partial {
 static bool start_digest(partial *p) {
     const tl_remote_file *file = p->fetch->file;
     tl_digest_free(p->digest);
-    p->digest = tl_digest_new(file->lfs ? "sha256" : "sha1");
-    if (!p->digest) return tl_fail_memory(p->error, CHUNK, "a digest");
-    if (file->lfs) return true;
-    char head[64];
-    int length = snprintf(head, sizeof head, "blob %llu", (unsigned long long)file->size);
-    tl_digest_update(p->digest, head, (size_t)length + 1); /* with its NUL, as git does */
-    return true;
+    p->digest = file->lfs ? tl_digest_new("sha256") : tl_digest_new_blob(file->size);
+    return p->digest || tl_fail_memory(p->error, CHUNK, "a digest");
 }
 
 static bool restart(partial *p) {

@@ -164,6 +164,11 @@ static void test_digest(void **state) {
     assert_true(tl_sha256("abc", 3, hex));
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_null(tl_digest_new("no such thing"));
+    tl_digest *blob = tl_digest_new_blob(3); /* as `printf abc | git hash-object --stdin` says */
+    tl_digest_update(blob, "abc", 3);
+    assert_true(tl_digest_finish(blob, hex));
+    assert_string_equal(hex, "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
+    tl_digest_free(blob);
 }
 
 int main(void) {

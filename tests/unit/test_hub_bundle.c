@@ -189,10 +189,7 @@ static void lay(const char *home, const char *repo, const char *name, const char
     if (large) {
         assert_true(tl_sha256(text, strlen(text), hex));
     } else {
-        tl_digest *digest = tl_digest_new("sha1");
-        char head[64];
-        int length = snprintf(head, sizeof head, "blob %zu", strlen(text));
-        tl_digest_update(digest, head, (size_t)length + 1);
+        tl_digest *digest = tl_digest_new_blob(strlen(text));
         tl_digest_update(digest, text, strlen(text));
         assert_true(tl_digest_finish(digest, hex));
         tl_digest_free(digest);
