@@ -1,6 +1,7 @@
 /* tinyllm compare: runs side by side. */
 #include "cli/cli.h"
 #include "report/compare.h"
+#include "report/load.h"
 
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
 /* CSV: the cells, and every example. */
 #include "report/export.h"
+#include "report/load.h"
 #include "report/tables.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* A run in lm-evaluation-harness's own layout: results_TIME.json and samples_TASK_TIME.jsonl. What
  * the harness has no place for is under the one key "tinyllm". */
 #include "report/export.h"
-#include "report/results.h"
+#include "report/load.h"
 #include "task/document.h"
 #include "task/statistics.h"
 #include "task/text.h"

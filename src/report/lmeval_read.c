@@ -1,5 +1,6 @@
 #include "report/lmeval_read.h"
 
+#include "report/tally.h"
 #include "task/text.h"
 
 #include <dirent.h>

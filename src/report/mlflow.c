@@ -1,6 +1,6 @@
 /* MLflow: one run per cell over its REST API (version 2.0). */
 #include "report/export.h"
-#include "report/results.h"
+#include "report/load.h"
 
 #include <curl/curl.h>
 #include <math.h>

@@ -38,11 +38,6 @@ static bool number(const char *text, double *value) {
     return !*text || (end != text && !*end && !isinf(*value));
 }
 
-static bool keep(tl_results *results, const char **target, const char *text, tl_error *error) {
-    *target = tl_results_string(results, text, error);
-    return *target != NULL;
-}
-
 static bool set_task(tl_result_cell *cell, const char *name) {
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
         if (strcmp(tasks[i].name, name) != 0) continue;
@@ -68,11 +63,11 @@ static bool add_cell(tl_results *results, int run, char *fields[COLUMNS], const 
     cell->dtype = "f32";
     cell->precision = "exact";
     cell->memory_kind = "peak_gpu_gb";
-    if (!keep(results, &cell->model.name, fields[1], error) ||
-        !keep(results, &cell->model.id, fields[2], error) ||
-        !keep(results, &cell->model.family, fields[3], error) ||
-        !keep(results, &cell->model.parameters_label, fields[4], error))
-        return false;
+    const char **strings[] = {&cell->model.name, &cell->model.id, &cell->model.family,
+                              &cell->model.parameters_label};
+    for (int i = 0; i < 4; i++)
+        *strings[i] = fields[1 + i];
+    if (!tl_results_keep(results, strings, 4, error)) return false;
     if (!set_task(cell, fields[5]))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: unknown task '%s'", where, fields[5]);
     double examples, size, accuracy, time, memory, swap;

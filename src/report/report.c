@@ -1,6 +1,7 @@
 #include "report/report.h"
 
 #include "report/charts.h"
+#include "report/load.h"
 #include "report/page.h"
 #include "report/tables.h"
 

@@ -1,5 +1,5 @@
-/* results: what every report is made from. The one place of this room that reads stores; published
- * figures and outputs of lm-evaluation-harness come in by the same door, as runs among others. */
+/* results: what every report is made from, and what its readers (run_read.h, published.h,
+ * lmeval_read.h) build it with. load.h opens them all. */
 #ifndef TL_REPORT_RESULTS_H
 #define TL_REPORT_RESULTS_H
 
@@ -104,23 +104,11 @@ typedef struct tl_results {
 tl_results *tl_results_new(tl_error *error);
 void tl_results_free(tl_results *results);
 
-/* Adds what `operand` names: "study" (the published figures), a run's directory (the store in it),
- * or an output directory of lm-evaluation-harness. */
-bool tl_results_add(tl_results *results, const char *operand, tl_error *error);
-
-/* All operands in one call; models of the same name on one device are then named by as much of
- * their ids as tells them apart. */
-tl_results *tl_results_load(const char *const *operands, int count, bool salvage, tl_error *error);
-
-/* Results of one run that has a store: for exports. */
-tl_results *tl_results_load_run(const char *directory, tl_error *error);
-
 /* Is the cell done, waiting (planned, running, interrupted), or neither: failed for a reason? */
 bool tl_cell_done(const tl_result_cell *cell);
 bool tl_cell_waiting(const tl_result_cell *cell);
 
-/* ---- for the readers of the room (published.c, lmeval_read.c)
- * ----------------------------------- */
+/* ---- for the readers ---- */
 
 int tl_results_new_run(tl_results *results, const tl_result_run *run, tl_error *error); /* -1 */
 int tl_results_new_device(tl_results *results, const tl_result_device *device, tl_error *error);
@@ -129,10 +117,7 @@ tl_result_cell *tl_results_new_cell(tl_results *results, tl_error *error);
 
 /* A copy of the string in the arena, with U+FFFD for what is not UTF-8; "" for NULL. */
 const char *tl_results_string(tl_results *results, const char *text, tl_error *error);
-
-/* Counts, chance and accuracies from cell->outcomes: for cells whose outcomes were filled in by
- * hand. `choices` [examples] may be NULL, then every example has cell->labels. */
-bool tl_cell_count_outcomes(tl_results *results, tl_result_cell *cell, const int16_t *choices,
-                            tl_error *error);
+/* The same for `count` borrowed strings, each replaced by its copy. */
+bool tl_results_keep(tl_results *results, const char **strings[], int count, tl_error *error);
 
 #endif

@@ -1,6 +1,6 @@
 /* W&B offline runs: one per cell, as the study logged them. */
 #include "report/export.h"
-#include "report/results.h"
+#include "report/load.h"
 #include "report/wandb_log.h"
 
 #include "wandb.pb-c.h"

@@ -4,7 +4,7 @@
 
 #include "report/export.h"
 #include "report/lmeval_read.h"
-#include "report/results.h"
+#include "report/load.h"
 
 #include <glob.h>
 #include <math.h>

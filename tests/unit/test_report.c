@@ -1,5 +1,6 @@
 /* Tables, statistics and comparisons, from stores made on the spot and the published figures. */
 #include "report/compare.h"
+#include "report/load.h"
 #include "report/published.h"
 #include "report/report.h"
 #include "report/tables.h"
