@@ -1,6 +1,8 @@
 #include "study/sweep.h"
 
-#include "study/sweep_private.h"
+#include "study/predict.h"
+#include "study/sitting.h"
+#include "study/wire.h"
 
 #include <errno.h>
 #include <math.h>
@@ -16,16 +18,35 @@ enum {
     TICK_MILLISECONDS = 100,
     RECEIVE = 1 << 16,
     DONE_CHUNK = 1 << 16, /* indices in one message */
-    PREDICTED_ROWS = 512, /* tokens of the longest prompts: the study cuts there */
-    PROGRAM_BYTES = 16 << 20,
-    TOKENIZER_FACTOR = 6, /* memory of a tokenizer for a byte of its file */
 };
 static const double STOPPING_SECONDS = 3;      /* for the example in flight after Ctrl-C */
 static const double COOLING_SECONDS = 30 * 60; /* at most before each group */
 
+typedef struct sweep_state {
+    tl_plan *plan;
+    tl_store *store;
+    const tl_sweep_options *options;
+    tl_sweep_result *result;
+    tl_telemetry *telemetry;
+    int64_t done, total; /* examples of the whole sweep */
+    bool cannot_cool;    /* said already */
+} sweep_state;
+
+/* One group while it runs. */
+typedef struct running_group {
+    sweep_state *sweep;
+    const tl_plan_group *group;
+    bool pending[TL_PROTOCOL_COUNT];    /* cells to run, by their place in the group */
+    int64_t planned[TL_PROTOCOL_COUNT]; /* examples, as the worker counts them; -1: not heard yet */
+    int64_t stored[TL_PROTOCOL_COUNT];
+    int64_t done, total; /* examples of the pending cells */
+    char stage[24];
+    tl_sitting sitting;
+} running_group;
+
 /* ---- what a group will need ---- */
 
-int64_t tl_sweep_memory_limit(const tl_sweep_options *options) {
+static int64_t memory_limit(const tl_sweep_options *options) {
     if (options->memory_limit > 0) return options->memory_limit;
     if (options->memory_share <= 0) return 0;
     tl_system_memory memory;
@@ -33,43 +54,12 @@ int64_t tl_sweep_memory_limit(const tl_sweep_options *options) {
     return memory.total > 0 ? (int64_t)(options->memory_share * (double)memory.total) : 0;
 }
 
-static int64_t tokenizer_bytes(const char *directory) {
-    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "spiece.model",
-                                        "vocab.json"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        struct stat status;
-        char *path = tl_path_join(directory, files[i]);
-        bool found = path && stat(path, &status) == 0;
-        free(path);
-        if (found) return (int64_t)status.st_size * TOKENIZER_FACTOR;
-    }
-    return 0;
-}
-
-static int64_t predict(const tl_plan_group *group, tl_memory *parts) {
-    const tl_model_spec *spec = &group->model->spec;
-    *parts = (tl_memory){0};
-    if (group->model->problem) return 0;
-    tl_dtype dtype = spec->stored;
-    if (group->dtype) tl_dtype_parse(group->dtype, &dtype, NULL);
-    int32_t length = spec->positions < PREDICTED_ROWS ? spec->positions : PREDICTED_ROWS;
-    tl_engine_predict_memory(spec, dtype, PREDICTED_ROWS, length, parts);
-    return (int64_t)(parts->weights_mapped + parts->weights_owned + parts->kv + parts->activations +
-                     parts->scratch) +
-           tokenizer_bytes(group->model->directory) + PROGRAM_BYTES;
-}
-
-int64_t tl_sweep_predict(const tl_plan_group *group) {
-    tl_memory parts;
-    return predict(group, &parts);
-}
-
 /* Is there room? If not, `reason` says what is needed and what there is. */
-static bool has_room(const tl_sweep_state *sweep, const tl_plan_group *group, char *reason,
+static bool has_room(const sweep_state *sweep, const tl_plan_group *group, char *reason,
                      size_t size) {
     tl_memory parts;
-    int64_t need = predict(group, &parts);
-    int64_t limit = tl_sweep_memory_limit(sweep->options);
+    int64_t need = tl_group_predict(group, &parts);
+    int64_t limit = memory_limit(sweep->options);
     tl_system_memory memory;
     tl_sys_memory(sweep->options->root, &memory);
     bool limited = limit > 0 && (memory.available < 0 || limit < memory.available);
@@ -82,6 +72,53 @@ static bool has_room(const tl_sweep_state *sweep, const tl_plan_group *group, ch
     return false;
 }
 
+/* ---- verdicts ---- */
+
+static void count_verdict(tl_sweep_result *result, tl_verdict verdict) {
+    if (verdict == TL_VERDICT_DONE)
+        result->done++;
+    else
+        result->failed++;
+    if (verdict == TL_VERDICT_LOAD_ERROR || verdict == TL_VERDICT_UNSUPPORTED) result->unreadable++;
+}
+
+static bool end_cell(running_group *run, int at, tl_verdict verdict, const char *reason,
+                     tl_error *error) {
+    const tl_store_cell *cell = &run->group->cells[at];
+    const tl_sweep_listener *listener = &run->sweep->options->listener;
+    count_verdict(run->sweep->result, verdict);
+    if (!tl_store_set_verdict(run->sweep->store, cell->id, verdict, reason, error)) return false;
+    if (listener->cell_ends)
+        listener->cell_ends(listener->context, run->group, cell, verdict, reason ? reason : "");
+    return true;
+}
+
+/* Gives every pending cell one verdict without any worker. */
+static bool end_all(running_group *run, tl_verdict verdict, const char *reason, tl_error *error) {
+    for (int i = 0; i < run->group->cell_count; i++)
+        if (run->pending[i] && !end_cell(run, i, verdict, reason, error)) return false;
+    return true;
+}
+
+/* Stores verdicts and measures of a group whose worker is gone. */
+static bool record(running_group *run, tl_error *error) {
+    const char *reason;
+    tl_verdict verdict = tl_sitting_judge(&run->sitting, &reason);
+    sweep_state *sweep = run->sweep;
+    if (verdict == TL_VERDICT_INTERRUPTED) sweep->result->interrupted = true;
+    for (int i = 0; i < run->group->cell_count; i++) {
+        if (!run->pending[i]) continue;
+        /* A cell with every example stored is done, whatever became of its neighbour. */
+        bool complete = run->planned[i] >= 0 && run->stored[i] >= run->planned[i];
+        bool done = verdict == TL_VERDICT_DONE || complete;
+        if (!tl_sitting_store(&run->sitting, sweep->store, run->group->cells[i].id,
+                              tl_telemetry_sensors(sweep->telemetry), error) ||
+            !end_cell(run, i, done ? TL_VERDICT_DONE : verdict, done ? NULL : reason, error))
+            return false;
+    }
+    return tl_store_checkpoint(sweep->store, error);
+}
+
 /* ---- talking to the worker ---- */
 
 static void append_text(tl_buffer *out, const char *name, const char *value) {
@@ -90,7 +127,7 @@ static void append_text(tl_buffer *out, const char *name, const char *value) {
     tl_json_append_string(out, value, strlen(value));
 }
 
-static bool send_job(const tl_running_group *run, tl_guard *guard, tl_error *error) {
+static bool send_job(const running_group *run, tl_guard *guard, tl_error *error) {
     const tl_sweep_options *o = run->sweep->options;
     const tl_plan_group *group = run->group;
     static const char *const bos[] = {
@@ -148,14 +185,14 @@ static bool add_done(void *context, int64_t index) {
     return !message->lost;
 }
 
-static int place_of(const tl_running_group *run, tl_protocol protocol) {
+static int place_of(const running_group *run, tl_protocol protocol) {
     for (int i = 0; i < run->group->cell_count; i++)
         if (run->pending[i] && run->group->cells[i].protocol == protocol) return i;
     return -1;
 }
 
 /* The worker knows how many examples there are: tells it which are stored already. */
-static bool answer_ready(tl_running_group *run, tl_guard *guard, const tl_frame *frame,
+static bool answer_ready(running_group *run, tl_guard *guard, const tl_frame *frame,
                          tl_error *error) {
     int64_t counts[2][TL_PROTOCOL_COUNT];
     if (frame->length != sizeof counts)
@@ -186,18 +223,18 @@ static bool answer_ready(tl_running_group *run, tl_guard *guard, const tl_frame 
     return good;
 }
 
-static bool stopping(const tl_sweep_state *sweep) {
+static bool stopping(const sweep_state *sweep) {
     return sweep->options->stop && *sweep->options->stop > 0;
 }
 
-static void tell_progress(const tl_running_group *run) {
+static void tell_progress(const running_group *run) {
     const tl_sweep_listener *listener = &run->sweep->options->listener;
     if (listener->progress)
         listener->progress(listener->context, run->group, run->stage, run->done, run->total,
-                           run->sweep->done, run->sweep->total, run->fresh);
+                           run->sweep->done, run->sweep->total, run->sitting.fresh);
 }
 
-static bool store_example(tl_running_group *run, tl_guard *guard, const tl_frame *frame,
+static bool store_example(running_group *run, tl_guard *guard, const tl_frame *frame,
                           tl_arena *arena, tl_error *error) {
     tl_example example;
     tl_arena_reset(arena);
@@ -208,35 +245,34 @@ static bool store_example(tl_running_group *run, tl_guard *guard, const tl_frame
         return false;
     run->stored[at]++;
     run->done++;
-    run->fresh++;
+    run->sitting.fresh++;
     run->sweep->done++;
-    run->sweep->fresh++;
     char go_on = !stopping(run->sweep);
     tl_wire_send(tl_guard_socket(guard), TL_FRAME_ACK, &go_on, 1, NULL);
     tell_progress(run);
     return true;
 }
 
-static void enter_stage(tl_running_group *run, const char *stage) {
+static void enter_stage(running_group *run, const char *stage) {
     snprintf(run->stage, sizeof run->stage, "%s", stage);
-    if (strcmp(stage, "evaluating") == 0 && !run->evaluating) {
-        run->evaluating = true;
-        run->begun = tl_clock_monotonic();
-        tl_sys_memory(run->sweep->options->root, &run->memory_before);
+    if (strcmp(stage, "evaluating") == 0 && !run->sitting.evaluating) {
+        run->sitting.evaluating = true;
+        run->sitting.begun = tl_clock_monotonic();
+        tl_sys_memory(run->sweep->options->root, &run->sitting.memory_before);
         tl_telemetry_begin(run->sweep->telemetry);
     }
     tell_progress(run);
 }
 
-static void stop_measuring(tl_running_group *run) {
-    if (!run->evaluating || run->seconds > 0) return;
-    tl_telemetry_end(run->sweep->telemetry, &run->span);
-    tl_sys_memory(run->sweep->options->root, &run->memory_after);
-    run->seconds = tl_clock_monotonic() - run->begun;
+static void stop_measuring(running_group *run) {
+    if (!run->sitting.evaluating || run->sitting.seconds > 0) return;
+    tl_telemetry_end(run->sweep->telemetry, &run->sitting.span);
+    tl_sys_memory(run->sweep->options->root, &run->sitting.memory_after);
+    run->sitting.seconds = tl_clock_monotonic() - run->sitting.begun;
 }
 
 /* Facts by which a run is written in lm-evaluation-harness's layout: of the model, of the task. */
-static bool note_for_harness(tl_running_group *run, const cJSON *model, tl_error *error) {
+static bool note_for_harness(running_group *run, const cJSON *model, tl_error *error) {
     char key[512];
     tl_store *store = run->sweep->store;
     tl_buffer config = {0};
@@ -251,7 +287,7 @@ static bool note_for_harness(tl_running_group *run, const cJSON *model, tl_error
     return good;
 }
 
-static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *error) {
+static bool note_model(running_group *run, const tl_frame *frame, tl_error *error) {
     cJSON *facts = tl_json_parse(frame->payload, frame->length, "the worker's facts", NULL);
     const char *family = "";
     int64_t parameters = 0;
@@ -265,24 +301,25 @@ static bool note_model(tl_running_group *run, const tl_frame *frame, tl_error *e
             if (run->pending[i])
                 good = tl_store_set_model(run->sweep->store, run->group->cells[i].id, family,
                                           parameters, shown, error) &&
-                       tl_record_worker_measures(run, i, tl_json_get(facts, "measures"), error);
+                       tl_store_worker_measures(run->sweep->store, run->group->cells[i].id,
+                                                tl_json_get(facts, "measures"), error);
         good = good && note_for_harness(run, facts, error);
     }
     cJSON_Delete(facts);
     return good;
 }
 
-static void note_failure(tl_running_group *run, const tl_frame *frame) {
+static void note_failure(running_group *run, const tl_frame *frame) {
     int32_t code = TL_ERROR_FORMAT;
     if (frame->length < sizeof code) return;
     memcpy(&code, frame->payload, sizeof code);
-    run->failed = true;
-    run->code = (tl_code)code;
-    snprintf(run->message, sizeof run->message, "%.*s", (int)(frame->length - sizeof code),
-             frame->payload + sizeof code);
+    run->sitting.failed = true;
+    run->sitting.code = (tl_code)code;
+    snprintf(run->sitting.message, sizeof run->sitting.message, "%.*s",
+             (int)(frame->length - sizeof code), frame->payload + sizeof code);
 }
 
-static bool hear(tl_running_group *run, tl_guard *guard, const tl_frame *frame, tl_arena *arena,
+static bool hear(running_group *run, tl_guard *guard, const tl_frame *frame, tl_arena *arena,
                  tl_error *error) {
     char stage[24];
     switch (frame->kind) {
@@ -298,8 +335,8 @@ static bool hear(tl_running_group *run, tl_guard *guard, const tl_frame *frame, 
         return store_example(run, guard, frame, arena, error);
     case TL_FRAME_MEASURES:
         stop_measuring(run);
-        run->measures = tl_json_parse(frame->payload, frame->length, "measures", error);
-        return run->measures != NULL;
+        run->sitting.measures = tl_json_parse(frame->payload, frame->length, "measures", error);
+        return run->sitting.measures != NULL;
     case TL_FRAME_FAILED:
         stop_measuring(run);
         note_failure(run, frame);
@@ -311,7 +348,7 @@ static bool hear(tl_running_group *run, tl_guard *guard, const tl_frame *frame, 
 
 /* Takes what the worker has sent; *closed at its end. False when the store cannot be written. A
  * worker that talks nonsense is killed. */
-static bool receive(tl_running_group *run, tl_guard *guard, tl_buffer *heard, tl_arena *arena,
+static bool receive(running_group *run, tl_guard *guard, tl_buffer *heard, tl_arena *arena,
                     bool *closed, tl_error *error) {
     if (!tl_buffer_reserve(heard, RECEIVE)) return tl_fail_memory(error, RECEIVE, "messages");
     ssize_t got = recv(tl_guard_socket(guard), heard->data + heard->length, RECEIVE, MSG_DONTWAIT);
@@ -342,7 +379,7 @@ static bool receive(tl_running_group *run, tl_guard *guard, tl_buffer *heard, tl
 /* ---- one group ---- */
 
 /* Follows the worker until it hangs up. */
-static bool follow(tl_running_group *run, tl_guard *guard, tl_error *error) {
+static bool follow(running_group *run, tl_guard *guard, tl_error *error) {
     tl_buffer heard = {0};
     tl_arena *arena = tl_arena_new();
     bool good = arena || tl_fail_memory(error, RECEIVE, "examples"), closed = false;
@@ -369,7 +406,7 @@ static bool follow(tl_running_group *run, tl_guard *guard, tl_error *error) {
     return good;
 }
 
-static bool mark_running(tl_running_group *run, tl_error *error) {
+static bool mark_running(running_group *run, tl_error *error) {
     for (int i = 0; i < run->group->cell_count; i++)
         if (run->pending[i] && !tl_store_set_verdict(run->sweep->store, run->group->cells[i].id,
                                                      TL_VERDICT_RUNNING, NULL, error))
@@ -379,23 +416,23 @@ static bool mark_running(tl_running_group *run, tl_error *error) {
 
 /* Cells that failed together before any question was asked, for a protocol this model cannot do:
  * each is worth trying by itself. */
-static bool is_worth_splitting(const tl_running_group *run) {
+static bool is_worth_splitting(const running_group *run) {
     int pending = 0;
     for (int i = 0; i < run->group->cell_count; i++)
         pending += run->pending[i];
-    return pending > 1 && run->failed && run->code == TL_ERROR_UNSUPPORTED && !run->evaluating &&
-           strcmp(run->stage, "preparing") == 0;
+    return pending > 1 && run->sitting.failed && run->sitting.code == TL_ERROR_UNSUPPORTED &&
+           !run->sitting.evaluating && strcmp(run->stage, "preparing") == 0;
 }
 
 /* *split: nothing was recorded, the cells are to be run one by one. */
-static bool run_worker(tl_running_group *run, bool *split, tl_error *error) {
-    tl_sweep_state *sweep = run->sweep;
+static bool run_worker(running_group *run, bool *split, tl_error *error) {
+    sweep_state *sweep = run->sweep;
     const tl_sweep_options *o = sweep->options;
     char label[256];
     snprintf(label, sizeof label, "%.120s %.120s", run->group->model->name,
              tl_task_name(run->group->task));
     tl_guard_limits limits = {
-        .memory = tl_sweep_memory_limit(o),
+        .memory = memory_limit(o),
         .seconds = o->time_limit,
         .stall = o->stall_limit,
         .threads = o->threads,
@@ -408,16 +445,15 @@ static bool run_worker(tl_running_group *run, bool *split, tl_error *error) {
     if (!guard) return false;
     send_job(run, guard, NULL); /* its absence is noticed when its end is read */
     bool good = follow(run, guard, error);
-    tl_guard_outcome outcome;
-    if (good) tl_guard_finish(guard, &outcome);
+    if (good) tl_guard_finish(guard, &run->sitting.outcome);
     *split = good && is_worth_splitting(run);
-    if (good && !*split) good = tl_record_outcome(run, &outcome, error);
+    if (good && !*split) good = record(run, error);
     tl_guard_free(guard);
-    cJSON_Delete(run->measures);
+    cJSON_Delete(run->sitting.measures);
     return good;
 }
 
-static void cool_down(tl_sweep_state *sweep) {
+static void cool_down(sweep_state *sweep) {
     const tl_sweep_options *o = sweep->options;
     if (isnan(o->cooldown)) return;
     double begun = tl_clock_monotonic();
@@ -433,9 +469,8 @@ static void cool_down(tl_sweep_state *sweep) {
     }
 }
 
-static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int place,
-                      tl_error *error) {
-    tl_running_group run = {.sweep = sweep, .group = group};
+static bool run_group(sweep_state *sweep, const tl_plan_group *group, int place, tl_error *error) {
+    running_group run = {.sweep = sweep, .group = group, .sitting.group = group};
     bool any = false;
     for (int i = 0; i < group->cell_count; i++) {
         run.planned[i] = -1;
@@ -450,21 +485,21 @@ static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int pla
         listener->group_begins(listener->context, group, place, sweep->plan->group_count);
     const tl_plan_model *model = group->model;
     if (model->problem)
-        return tl_record_verdict(&run,
-                                 model->problem_code == TL_ERROR_UNSUPPORTED
-                                     ? TL_VERDICT_UNSUPPORTED
-                                     : TL_VERDICT_LOAD_ERROR,
-                                 model->problem, error);
+        return end_all(&run,
+                       model->problem_code == TL_ERROR_UNSUPPORTED ? TL_VERDICT_UNSUPPORTED
+                                                                   : TL_VERDICT_LOAD_ERROR,
+                       model->problem, error);
     cool_down(sweep);
     if (stopping(sweep)) return true;
     char reason[256];
     if (!has_room(sweep, group, reason, sizeof reason))
-        return tl_record_verdict(&run, TL_VERDICT_PREDICTED_OOM, reason, error);
+        return end_all(&run, TL_VERDICT_PREDICTED_OOM, reason, error);
     bool split = false;
     if (!run_worker(&run, &split, error)) return false;
     for (int i = 0; i < group->cell_count && split && !stopping(sweep); i++) {
         if (!run.pending[i]) continue;
-        tl_running_group alone = {.sweep = sweep, .group = group, .planned = {-1, -1, -1}};
+        running_group alone = {
+            .sweep = sweep, .group = group, .sitting.group = group, .planned = {-1, -1, -1}};
         alone.pending[i] = true;
         alone.total = group->cells[i].examples;
         bool again;
@@ -478,12 +513,12 @@ static bool run_group(tl_sweep_state *sweep, const tl_plan_group *group, int pla
 bool tl_sweep(tl_plan *plan, tl_store *store, const tl_sweep_options *options,
               tl_sweep_result *result, tl_error *error) {
     *result = (tl_sweep_result){0};
-    if (options->memory_share > 0 && tl_sweep_memory_limit(options) <= 0)
+    if (options->memory_share > 0 && memory_limit(options) <= 0)
         return tl_fail(error, TL_ERROR_USAGE,
                        "a memory limit of %.0f %% needs MemTotal of /proc/meminfo, which cannot be "
                        "read here: give a size",
                        100 * options->memory_share);
-    tl_sweep_state sweep = {.plan = plan, .store = store, .options = options, .result = result};
+    sweep_state sweep = {.plan = plan, .store = store, .options = options, .result = result};
     for (int g = 0; g < plan->group_count; g++) {
         for (int c = 0; c < plan->groups[g].cell_count; c++) {
             sweep.total += plan->groups[g].cells[c].examples;

@@ -55,7 +55,4 @@ typedef struct tl_sweep_result {
 bool tl_sweep(tl_plan *plan, tl_store *store, const tl_sweep_options *options,
               tl_sweep_result *result, tl_error *error);
 
-/* Bytes a group is predicted to need, with its parts; 0 when nothing can be said. */
-int64_t tl_sweep_predict(const tl_plan_group *group);
-
 #endif

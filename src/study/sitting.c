@@ -1,18 +1,15 @@
-/* What is stored of a group once its worker is gone: verdicts, and the measures that were taken
- * around the examples. */
+#include "study/sitting.h"
+
 #include "study/measures.h"
-#include "study/sweep_private.h"
+#include "study/predict.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- verdicts ---- */
-
-static tl_verdict verdict_of_failure(const tl_running_group *run) {
-    bool loading = !run->evaluating;
-    switch (run->code) {
+static tl_verdict verdict_of_failure(const tl_sitting *sitting) {
+    switch (sitting->code) {
     case TL_ERROR_MEMORY:
         return TL_VERDICT_OOM_KILLED;
     case TL_ERROR_INTERRUPTED:
@@ -20,46 +17,20 @@ static tl_verdict verdict_of_failure(const tl_running_group *run) {
     case TL_ERROR_UNSUPPORTED:
         return TL_VERDICT_UNSUPPORTED;
     default:
-        return loading ? TL_VERDICT_LOAD_ERROR : TL_VERDICT_CRASHED;
+        return sitting->evaluating ? TL_VERDICT_CRASHED : TL_VERDICT_LOAD_ERROR;
     }
 }
 
-static tl_verdict judge(const tl_running_group *run, const tl_guard_outcome *outcome,
-                        const char **reason) {
+tl_verdict tl_sitting_judge(const tl_sitting *sitting, const char **reason) {
+    const tl_guard_outcome *outcome = &sitting->outcome;
     *reason = NULL;
-    if (run->measures) return TL_VERDICT_DONE;
-    if (run->failed) {
-        *reason = run->message;
-        return verdict_of_failure(run);
+    if (sitting->measures) return TL_VERDICT_DONE;
+    if (sitting->failed) {
+        *reason = sitting->message;
+        return verdict_of_failure(sitting);
     }
     *reason = outcome->fell ? outcome->reason : "the worker ended without a word";
     return outcome->fell ? outcome->verdict : TL_VERDICT_CRASHED;
-}
-
-static void count_verdict(tl_sweep_result *result, tl_verdict verdict) {
-    if (verdict == TL_VERDICT_DONE)
-        result->done++;
-    else
-        result->failed++;
-    if (verdict == TL_VERDICT_LOAD_ERROR || verdict == TL_VERDICT_UNSUPPORTED) result->unreadable++;
-}
-
-static bool set_verdict(tl_running_group *run, int at, tl_verdict verdict, const char *reason,
-                        tl_error *error) {
-    const tl_store_cell *cell = &run->group->cells[at];
-    const tl_sweep_listener *listener = &run->sweep->options->listener;
-    count_verdict(run->sweep->result, verdict);
-    if (!tl_store_set_verdict(run->sweep->store, cell->id, verdict, reason, error)) return false;
-    if (listener->cell_ends)
-        listener->cell_ends(listener->context, run->group, cell, verdict, reason ? reason : "");
-    return true;
-}
-
-bool tl_record_verdict(tl_running_group *run, tl_verdict verdict, const char *reason,
-                       tl_error *error) {
-    for (int i = 0; i < run->group->cell_count; i++)
-        if (run->pending[i] && !set_verdict(run, i, verdict, reason, error)) return false;
-    return true;
 }
 
 /* ---- measures ---- */
@@ -102,24 +73,24 @@ static void set_worker_measures(setter *s, const cJSON *measures) {
     }
 }
 
-bool tl_record_worker_measures(tl_running_group *run, int at, const cJSON *measures,
-                               tl_error *error) {
-    tl_store *store = run->sweep->store;
+bool tl_store_worker_measures(tl_store *store, int64_t cell, const cJSON *measures,
+                              tl_error *error) {
     if (!tl_store_begin(store, error)) return false;
-    setter s = {store, run->group->cells[at].id, error, true};
+    setter s = {store, cell, error, true};
     set_worker_measures(&s, measures);
     return tl_store_end(store, s.good, error);
 }
 
-static void set_memory(setter *s, const tl_running_group *run, const tl_guard_outcome *outcome) {
+static void set_memory(setter *s, const tl_sitting *sitting) {
+    const tl_guard_outcome *outcome = &sitting->outcome;
     const char *unseen = "the worker was gone before it could be looked at";
     set_peak(s, "peak_rss_mb", megabytes(outcome->peak_resident), unseen);
     set_peak(s, "peak_pss_mb", megabytes(outcome->peak_proportional), unseen);
     set_peak(s, "swap_max_mb", megabytes(outcome->swap_most),
              "the system does not say how much swap is in use");
     set(s, "page_cache_mb", megabytes(outcome->page_cache), NULL);
-    if (!run->evaluating) return;
-    int64_t before = run->memory_before.swapped_in, after = run->memory_after.swapped_in;
+    if (!sitting->evaluating) return;
+    int64_t before = sitting->memory_before.swapped_in, after = sitting->memory_after.swapped_in;
     if (before < 0 || after < before) {
         set(s, "timed_while_swapping", NAN, "the kernel does not count pages swapped in");
         return;
@@ -130,11 +101,11 @@ static void set_memory(setter *s, const tl_running_group *run, const tl_guard_ou
 }
 
 /* Energy adds up over the sittings of a cell, with the examples it was measured over. */
-static void set_energy(setter *s, const tl_running_group *run) {
+static void set_energy(setter *s, const tl_sitting *sitting, const tl_sensors *sensors) {
     const char *why;
-    const char *source = tl_sensors_power_source(tl_telemetry_sensors(run->sweep->telemetry), &why);
-    const tl_span *span = &run->span;
-    double energy = span->energy, over = (double)run->fresh;
+    const char *source = tl_sensors_power_source(sensors, &why);
+    const tl_span *span = &sitting->span;
+    double energy = span->energy, over = (double)sitting->fresh;
     bool still = energy <= 0; /* nothing computes for nothing */
     if (isnan(energy) || still) {
         char note[256];
@@ -162,13 +133,14 @@ static void set_energy(setter *s, const tl_running_group *run) {
     double each = over > 0 ? energy / over : NAN;
     double examples = tl_store_measure(s->store, s->cell, "examples");
     double correct = tl_store_measure(s->store, s->cell, "correct");
-    set(s, "energy_per_example_j", each, run->group->cell_count > 1 ? "protocols share it" : NULL);
+    set(s, "energy_per_example_j", each,
+        sitting->group->cell_count > 1 ? "protocols share it" : NULL);
     set(s, "energy_per_correct_j", correct > 0 ? each * examples / correct : NAN,
         correct > 0 ? NULL : "no answer was correct");
 }
 
-static void set_heat(setter *s, const tl_running_group *run) {
-    const tl_span *span = &run->span;
+static void set_heat(setter *s, const tl_sitting *sitting) {
+    const tl_span *span = &sitting->span;
     set(s, "temperature_start_c", span->temperature_start, "no thermal zone can be read");
     set_peak(s, "temperature_max_c", span->temperature_max, "no thermal zone can be read");
     set(s, "clock_mean_mhz",
@@ -180,37 +152,21 @@ static void set_heat(setter *s, const tl_running_group *run) {
     set(s, "sample_gap_max_s", span->gap_max, NULL);
 }
 
-static bool record_measures(tl_running_group *run, int at, const tl_guard_outcome *outcome,
-                            tl_error *error) {
-    tl_store *store = run->sweep->store;
-    int64_t cell = run->group->cells[at].id;
-    if (run->evaluating && !tl_measure_examples(store, cell, error)) return false;
+bool tl_sitting_store(const tl_sitting *sitting, tl_store *store, int64_t cell,
+                      const tl_sensors *sensors, tl_error *error) {
+    if (sitting->evaluating && !tl_measure_examples(store, cell, error)) return false;
     if (!tl_store_begin(store, error)) return false;
     setter s = {store, cell, error, true};
-    set_worker_measures(&s, run->measures);
-    set_memory(&s, run, outcome);
-    int64_t predicted = tl_sweep_predict(run->group);
+    set_worker_measures(&s, sitting->measures);
+    set_memory(&s, sitting);
+    tl_memory parts;
+    int64_t predicted = tl_group_predict(sitting->group, &parts);
     if (predicted > 0) set(&s, "predicted_mb", megabytes(predicted), NULL);
-    if (run->evaluating && run->fresh > 0) {
-        set(&s, "examples_per_s", run->seconds > 0 ? (double)run->fresh / run->seconds : NAN, NULL);
-        set_energy(&s, run);
-        set_heat(&s, run);
+    if (sitting->evaluating && sitting->fresh > 0) {
+        set(&s, "examples_per_s",
+            sitting->seconds > 0 ? (double)sitting->fresh / sitting->seconds : NAN, NULL);
+        set_energy(&s, sitting, sensors);
+        set_heat(&s, sitting);
     }
     return tl_store_end(store, s.good, error);
-}
-
-bool tl_record_outcome(tl_running_group *run, const tl_guard_outcome *outcome, tl_error *error) {
-    const char *reason;
-    tl_verdict verdict = judge(run, outcome, &reason);
-    if (verdict == TL_VERDICT_INTERRUPTED) run->sweep->result->interrupted = true;
-    for (int i = 0; i < run->group->cell_count; i++) {
-        if (!run->pending[i]) continue;
-        /* A cell with every example stored is done, whatever became of its neighbour. */
-        bool complete = run->planned[i] >= 0 && run->stored[i] >= run->planned[i];
-        bool done = verdict == TL_VERDICT_DONE || complete;
-        if (!record_measures(run, i, outcome, error) ||
-            !set_verdict(run, i, done ? TL_VERDICT_DONE : verdict, done ? NULL : reason, error))
-            return false;
-    }
-    return tl_store_checkpoint(run->sweep->store, error);
 }
