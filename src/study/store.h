@@ -1,6 +1,6 @@
 /* store: the truth of a run. One SQLite file (WAL) in the run's directory; every example is a row;
- * reports are functions of it. The schema is in store.c, the meaning of each measure in measures.h.
- */
+ * reports are functions of it. The schema is in store_schema.c, the meaning of each measure in
+ * measures.h. */
 #ifndef TL_STUDY_STORE_H
 #define TL_STUDY_STORE_H
 

@@ -1,5 +1,5 @@
 /* The store, read. */
-#include "study/store_private.h"
+#include "study/store_database.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,31 +7,8 @@
 
 enum { MOST_CHOICES = 1 << 16 };
 
-const char *tl_store_column_text(sqlite3_stmt *statement, int column) {
-    const char *text = (const char *)sqlite3_column_text(statement, column);
-    return text ? text : "";
-}
-
 static const char *text_or_null(sqlite3_stmt *statement, int column) {
     return (const char *)sqlite3_column_text(statement, column);
-}
-
-double tl_store_column_double(sqlite3_stmt *statement, int column) {
-    if (sqlite3_column_type(statement, column) == SQLITE_NULL) return NAN;
-    return sqlite3_column_double(statement, column);
-}
-
-bool tl_store_rows(tl_store *store, sqlite3_stmt *statement,
-                   bool (*row)(void *context, sqlite3_stmt *statement), void *context,
-                   tl_error *error) {
-    int code;
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW)
-        if (!row(context, statement)) break;
-    bool good =
-        code == SQLITE_ROW || code == SQLITE_DONE || tl_store_fail(store, "cannot read", error);
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return good;
 }
 
 /* A statement of the caller's own, so that a callback may ask the store too. */
@@ -97,9 +74,9 @@ bool tl_store_each_device(tl_store *store,
 }
 
 static tl_verdict verdict_of(const char *name) {
-    for (int i = 0; i < TL_VERDICT_COUNT; i++)
-        if (strcmp(name, tl_verdict_name((tl_verdict)i)) == 0) return (tl_verdict)i;
-    return TL_VERDICT_INTERRUPTED;
+    tl_verdict verdict = TL_VERDICT_INTERRUPTED;
+    tl_verdict_parse(name, &verdict);
+    return verdict;
 }
 
 static tl_protocol protocol_of(const char *name) {

@@ -4,7 +4,7 @@
  * it. So each table is walked from both ends, and rows whose keys are known beforehand (examples of
  * a cell, texts of an example) are looked up one by one: only what truly lies on the damaged page
  * is lost. */
-#include "study/store_private.h"
+#include "study/store_database.h"
 
 #include <stdio.h>
 #include <stdlib.h>

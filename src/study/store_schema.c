@@ -1,9 +1,11 @@
-/* The store's schema and every statement run on it.
+/* The store's schema, every statement run on it, and the names of verdicts in it.
  *
  * Texts (rows, prompts, choices) are the same for every model, so they are kept once, by their
  * hash, in `text`; a hash that two texts share is stepped on by one. Scores are JSON arrays, so
  * that the file can be read with nothing but sqlite3. */
-#include "study/store_private.h"
+#include "study/store_database.h"
+
+#include <string.h>
 
 const char *const tl_store_schema =
     "CREATE TABLE fact(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -89,3 +91,26 @@ const char *const tl_store_sql[TL_SQL_COUNT] = {
     [TL_SQL_COMMIT] = "COMMIT",
     [TL_SQL_ROLLBACK] = "ROLLBACK",
 };
+
+static const char *const verdict_names[TL_VERDICT_COUNT] = {
+    [TL_VERDICT_PLANNED] = "planned",
+    [TL_VERDICT_RUNNING] = "running",
+    [TL_VERDICT_DONE] = "done",
+    [TL_VERDICT_PREDICTED_OOM] = "predicted_oom",
+    [TL_VERDICT_OOM_KILLED] = "oom_killed",
+    [TL_VERDICT_TIMEOUT] = "timeout",
+    [TL_VERDICT_STALLED] = "stalled",
+    [TL_VERDICT_CRASHED] = "crashed",
+    [TL_VERDICT_UNSUPPORTED] = "unsupported",
+    [TL_VERDICT_LOAD_ERROR] = "load_error",
+    [TL_VERDICT_INTERRUPTED] = "interrupted",
+};
+
+const char *tl_verdict_name(tl_verdict verdict) {
+    return (unsigned)verdict < TL_VERDICT_COUNT ? verdict_names[verdict] : "unknown";
+}
+
+void tl_verdict_parse(const char *name, tl_verdict *verdict) {
+    for (int i = 0; i < TL_VERDICT_COUNT; i++)
+        if (strcmp(name, verdict_names[i]) == 0) *verdict = (tl_verdict)i;
+}

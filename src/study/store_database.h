@@ -1,6 +1,6 @@
-/* What the files of the store share. */
-#ifndef TL_STUDY_STORE_PRIVATE_H
-#define TL_STUDY_STORE_PRIVATE_H
+/* The database under a store: its handle, statements, rows and errors. */
+#ifndef TL_STUDY_STORE_DATABASE_H
+#define TL_STUDY_STORE_DATABASE_H
 
 #include "study/store.h"
 
@@ -46,6 +46,9 @@ enum {
 extern const char *const tl_store_schema;
 extern const char *const tl_store_sql[TL_SQL_COUNT];
 
+/* The verdict of that name (tl_verdict_name); *verdict stays where there is none. */
+void tl_verdict_parse(const char *name, tl_verdict *verdict);
+
 struct tl_store {
     sqlite3 *database;
     sqlite3_stmt *statements[TL_SQL_COUNT];
@@ -66,6 +69,15 @@ sqlite3_stmt *tl_store_prepare(tl_store *store, tl_statement which, tl_error *er
 
 /* Binds by `types`: i int64_t, d double (NAN as NULL), s string or NULL. */
 void tl_store_bind(sqlite3_stmt *statement, const char *types, ...);
+
+/* Runs a statement that gives no rows, bound by `types` as above; `what` could not be done when it
+ * fails: "cannot write". */
+bool tl_store_run(tl_store *store, tl_statement which, const char *what, tl_error *error,
+                  const char *types, ...);
+
+/* Runs a bound statement that gives one integer; *found: there was a row. */
+bool tl_store_fetch_integer(tl_store *store, sqlite3_stmt *statement, int64_t *value, bool *found,
+                            tl_error *error);
 
 /* Calls `row` for each row of a bound statement until it returns false, then resets it. */
 bool tl_store_rows(tl_store *store, sqlite3_stmt *statement,
