@@ -2,7 +2,7 @@
 #ifndef TL_TASK_FILTERS_H
 #define TL_TASK_FILTERS_H
 
-#include "task/template.h"
+#include "task/value.h"
 
 enum { TL_FILTER_ARGUMENTS = 12 };
 
