@@ -1,5 +1,6 @@
 #include "tokenizer/added.h"
 
+#include "tokenizer/classes.h"
 #include "tokenizer/utf8.h"
 
 #include <stdlib.h>

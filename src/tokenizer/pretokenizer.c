@@ -1,6 +1,7 @@
 #include "tokenizer/pretokenizer.h"
 
 #include "tokenizer/ages.h"
+#include "tokenizer/classes.h"
 #include "tokenizer/components.h"
 #include "tokenizer/utf8.h"
 

@@ -1,6 +1,7 @@
 /* tokenizer: the components of tokenizer.json, one small case for each rule. */
 #include "support/tokenizer_fixture.h"
 #include "tokenizer/ages.h"
+#include "tokenizer/classes.h"
 #include "tokenizer/scan.h"
 #include "tokenizer/utf8.h"
 
