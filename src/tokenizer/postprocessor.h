@@ -2,7 +2,7 @@
 #ifndef TL_TOKENIZER_POSTPROCESSOR_H
 #define TL_TOKENIZER_POSTPROCESSOR_H
 
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/ids.h"
 
 /* One template: a list in which SEQUENCE stands for the text's ids. */
 typedef struct tl_template {

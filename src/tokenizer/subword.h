@@ -2,6 +2,7 @@
 #ifndef TL_TOKENIZER_SUBWORD_H
 #define TL_TOKENIZER_SUBWORD_H
 
+#include "tokenizer/ids.h"
 #include "tokenizer/scan.h"
 #include "tokenizer/trie.h"
 #include "tokenizer/vocab.h"

@@ -6,7 +6,7 @@
 #ifndef TL_TOKENIZER_H
 #define TL_TOKENIZER_H
 
-#include "base/base.h"
+#include "tokenizer/ids.h"
 
 typedef struct tl_tokenizer tl_tokenizer;
 
@@ -17,16 +17,6 @@ extern const char *const tl_tokenizer_files[];
 /* Opens the tokenizer in a checkpoint directory. Immutable afterwards: threads may share it. */
 tl_tokenizer *tl_tokenizer_open(const char *directory, tl_error *error);
 void tl_tokenizer_free(tl_tokenizer *tokenizer);
-
-/* A growable list of token ids. Start with {0}; freed by tl_ids_free. */
-typedef struct tl_ids {
-    int32_t *data;
-    size_t count;
-    size_t capacity;
-} tl_ids;
-
-void tl_ids_free(tl_ids *ids);
-bool tl_ids_append(tl_ids *ids, const int32_t *data, size_t count, tl_error *error);
 
 /* Appends the ids of `length` bytes of UTF-8 (invalid bytes count as U+FFFD) to `ids`. With
  * `special`, the tokens that the post-processor adds by default (BOS, EOS, …) are added; the text

@@ -4,7 +4,6 @@
 
 #include "tokenizer/pieces.h"
 #include "tokenizer/regex.h"
-#include "tokenizer/tokenizer.h"
 
 /* A stretch of text: one that an added token or a pattern matched, or one between. */
 typedef struct tl_span {
