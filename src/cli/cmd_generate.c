@@ -103,6 +103,16 @@ static bool open_model(const cli_command *command, const cli_model_options *opti
     return true;
 }
 
+/* The ids of a text; of an empty one the token that a prompt begins with, where there is one. */
+static bool encode_prompt(const cli_model *m, const char *text, tl_bos when, tl_ids *prompt,
+                          tl_error *error) {
+    const tl_model_spec *spec = &m->model->spec;
+    if (!tl_request_encode(spec, m->tokenizer, when, text, strlen(text), prompt, error))
+        return false;
+    int32_t prefix = tl_request_prefix_token(spec, m->tokenizer);
+    return prompt->count > 0 || prefix < 0 || tl_ids_append(prompt, &prefix, 1, error);
+}
+
 static int run(const cli_command *command, int argc, char **argv) {
     cli_model_options options = {0};
     const char *text = NULL, *ids = NULL, *decoder_ids = NULL, *bos = "auto";
@@ -142,18 +152,14 @@ static int run(const cli_command *command, int argc, char **argv) {
     if (!parsed) {
         status = 2;
     } else if (open_model(command, &options, ids && json, &m, &status)) {
-        const tl_model_spec *spec = &m.model->spec;
         tl_generate_options g = {.most_tokens = (int32_t)n,
                                  .ignore_eos = ignore_eos,
                                  .temperature = (float)temperature,
                                  .top_k = (int32_t)top_k,
                                  .top_p = (float)top_p,
                                  .seed = (uint64_t)seed};
-        bool ok =
-            ids || tl_request_encode(spec, m.tokenizer, when, text, strlen(text), &prompt, &error);
-        int32_t prefix = ids ? -1 : tl_request_prefix_token(spec, m.tokenizer);
-        if (ok && prompt.count == 0 && prefix >= 0) ok = tl_ids_append(&prompt, &prefix, 1, &error);
-        ok = ok && generate(&m, &prompt, &decoder, &g, json, &error);
+        bool ok = (ids || encode_prompt(&m, text, when, &prompt, &error)) &&
+                  generate(&m, &prompt, &decoder, &g, json, &error);
         status = ok ? 0 : cli_fail(command, &error);
         cli_model_close(&m);
     }

@@ -264,15 +264,6 @@ static tl_plan *make_plan(const cli_command *command, const tl_plan_options *opt
     return plan;
 }
 
-static int plan_and_run(const cli_command *command, const run_options *o,
-                        const tl_plan_options *plan_options, tl_sweep_options *options,
-                        const char *command_line) {
-    tl_plan *plan = make_plan(command, plan_options);
-    int status = plan ? run_plan(command, o, plan, options, command_line) : 1;
-    tl_plan_free(plan);
-    return status;
-}
-
 /* ---- for a cluster ---- */
 
 /* Options that each task of the array has of its own, and the word that asked for the script. */
@@ -320,6 +311,24 @@ static int print_slurm(const cli_command *command, const run_options *o,
     return 0;
 }
 
+/* Does what was asked. `words` is the command line as it was given. */
+static int carry_out(const cli_command *command, const run_options *o, char **words, int count) {
+    tl_plan_options options;
+    tl_sweep_options sweep;
+    int status = parse_plan(command, o, &options);
+    if (status == 0) status = parse_sweep(command, o, &options, &sweep);
+    if (status != 0) return status;
+    if (o->slurm) return print_slurm(command, o, &options, words, count);
+    tl_plan *plan = make_plan(command, &options);
+    if (!plan) return 1;
+    tl_buffer command_line = {0};
+    append_command(&command_line, count, words);
+    status = run_plan(command, o, plan, &sweep, tl_buffer_string(&command_line));
+    tl_buffer_free(&command_line);
+    tl_plan_free(plan);
+    return status;
+}
+
 static int run(const cli_command *command, int argc, char **argv) {
     run_options o = {.output = "tinyllm-run",
                      .bos = "auto",
@@ -359,24 +368,14 @@ static int run(const cli_command *command, int argc, char **argv) {
         {"sysroot", 0, CLI_STRING, &o.root, "DIR", "read /proc and /sys below DIR (tests)"},
         {0},
     };
-    tl_buffer command_line = {0};
-    append_command(&command_line, argc, argv);
     int operands = 0, status = 0;
-    tl_plan_options plan;
-    tl_sweep_options sweep;
     char **words = calloc((size_t)argc + 1, sizeof *words); /* parsing moves them about */
     if (words) memcpy(words, argv, (size_t)argc * sizeof *words);
     if (words && cli_parse(command, table, argc, argv, &operands, &status)) {
-        if (operands > 0) status = cli_usage(command, "unexpected argument '%s'", argv[0]);
-        if (status == 0) status = parse_plan(command, &o, &plan);
-        if (status == 0) status = parse_sweep(command, &o, &plan, &sweep);
-        if (status == 0 && o.slurm)
-            status = print_slurm(command, &o, &plan, words, argc);
-        else if (status == 0)
-            status = plan_and_run(command, &o, &plan, &sweep, tl_buffer_string(&command_line));
+        status = operands > 0 ? cli_usage(command, "unexpected argument '%s'", argv[0])
+                              : carry_out(command, &o, words, argc);
     }
     free(words);
-    tl_buffer_free(&command_line);
     cli_list_free(&o.models);
     cli_list_free(&o.tasks);
     cli_list_free(&o.protocols);
