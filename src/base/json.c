@@ -173,3 +173,33 @@ void tl_json_append_float(tl_buffer *out, float value) {
     }
     tl_buffer_append_string(out, text);
 }
+
+void tl_json_put_name(tl_buffer *out, const char *name) {
+    if (out->length && !strchr("{[,:", out->data[out->length - 1])) tl_buffer_append_byte(out, ',');
+    if (name) tl_buffer_append_format(out, "\"%s\":", name);
+}
+
+void tl_json_open(tl_buffer *out, const char *name, char bracket) {
+    tl_json_put_name(out, name);
+    tl_buffer_append_byte(out, bracket);
+}
+
+void tl_json_put_string(tl_buffer *out, const char *name, const char *text) {
+    tl_json_put_name(out, name);
+    tl_json_append_string(out, text, strlen(text));
+}
+
+void tl_json_put_double(tl_buffer *out, const char *name, double value) {
+    tl_json_put_name(out, name);
+    tl_json_append_double(out, value);
+}
+
+void tl_json_put_int(tl_buffer *out, const char *name, int64_t value) {
+    tl_json_put_name(out, name);
+    tl_buffer_append_format(out, "%lld", (long long)value);
+}
+
+void tl_json_put_bool(tl_buffer *out, const char *name, bool value) {
+    tl_json_put_name(out, name);
+    tl_buffer_append_string(out, value ? "true" : "false");
+}

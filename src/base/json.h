@@ -41,4 +41,17 @@ void tl_json_append_double(tl_buffer *out, double value);
 /* As tl_json_append_double, shortest for a float. */
 void tl_json_append_float(tl_buffer *out, float value);
 
+/* ---- writing objects and lists without spaces ----
+ * The comma before what follows another value comes by itself; closing brackets are the caller's.
+ * Names are written as they are; a NULL name is for an item of a list. */
+
+/* "name": and nothing more: the value is appended next. */
+void tl_json_put_name(tl_buffer *out, const char *name);
+/* An object ('{') or a list ('['), opened. */
+void tl_json_open(tl_buffer *out, const char *name, char bracket);
+void tl_json_put_string(tl_buffer *out, const char *name, const char *text);
+void tl_json_put_double(tl_buffer *out, const char *name, double value);
+void tl_json_put_int(tl_buffer *out, const char *name, int64_t value);
+void tl_json_put_bool(tl_buffer *out, const char *name, bool value);
+
 #endif

@@ -13,10 +13,8 @@ static void append_kernels(tl_buffer *out) {
     tl_buffer_append_byte(out, '[');
     const char *names[MOST_KERNELS];
     size_t count = tl_compute_available(names, MOST_KERNELS);
-    for (size_t i = 0; i < count && i < MOST_KERNELS; i++) {
-        if (i) tl_buffer_append_byte(out, ',');
-        tl_json_append_string(out, names[i], strlen(names[i]));
-    }
+    for (size_t i = 0; i < count && i < MOST_KERNELS; i++)
+        tl_json_put_string(out, NULL, names[i]);
     tl_buffer_append_byte(out, ']');
 }
 

@@ -153,10 +153,8 @@ static int parse_sweep(const cli_command *command, const run_options *o,
 
 static void append_command(tl_buffer *out, int argc, char **argv) {
     tl_buffer_append_string(out, "[\"tinyllm\",\"run\"");
-    for (int i = 0; i < argc; i++) {
-        tl_buffer_append_byte(out, ',');
-        tl_json_append_string(out, argv[i], strlen(argv[i]));
-    }
+    for (int i = 0; i < argc; i++)
+        tl_json_put_string(out, NULL, argv[i]);
     tl_buffer_append_byte(out, ']');
 }
 

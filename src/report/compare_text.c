@@ -292,23 +292,19 @@ static void write_csv(const tl_comparisons *comparisons, tl_buffer *out) {
     }
 }
 
-static void json_string(tl_buffer *out, const char *key, const char *value) {
-    tl_buffer_append_format(out, "\"%s\":", key);
-    tl_json_append_string(out, value, strlen(value));
-    tl_buffer_append_byte(out, ',');
-}
-
 static bool json_examples(const tl_results *results, const tl_compared *row, int64_t limit,
                           tl_buffer *out, tl_error *error) {
     excerpts found = {0};
     bool good = !row->differ || find_excerpts(results, row, limit, &found, error);
-    tl_buffer_append_string(out, ",\"examples\":[");
+    tl_json_open(out, "examples", '[');
     for (int i = 0; good && i < found.count; i++) {
         const excerpt *e = &found.items[i];
-        tl_buffer_append_format(
-            out, "%s{\"index\":%d,\"gold\":%d,\"base\":%d,\"other\":%d,\"row\":", i ? "," : "",
-            e->index, e->gold, e->base, e->other);
-        tl_json_append_string(out, e->text, strlen(e->text));
+        tl_json_open(out, NULL, '{');
+        tl_json_put_int(out, "index", e->index);
+        tl_json_put_int(out, "gold", e->gold);
+        tl_json_put_int(out, "base", e->base);
+        tl_json_put_int(out, "other", e->other);
+        tl_json_put_string(out, "row", e->text);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
@@ -318,14 +314,15 @@ static bool json_examples(const tl_results *results, const tl_compared *row, int
 
 static void json_alone(const tl_results *results, const char *key, const int *cells, int count,
                        tl_buffer *out) {
-    tl_buffer_append_format(out, ",\"%s\":[", key);
+    tl_json_open(out, key, '[');
     for (int i = 0; i < count; i++) {
         const tl_result_cell *cell = &results->cells[cells[i]];
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        json_string(out, "model", cell->model.name);
-        json_string(out, "task", cell->task);
-        json_string(out, "protocol", cell->protocol);
-        tl_buffer_append_format(out, "\"verdict\":\"%s\"}", tl_verdict_name(cell->verdict));
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "model", cell->model.name);
+        tl_json_put_string(out, "task", cell->task);
+        tl_json_put_string(out, "protocol", cell->protocol);
+        tl_json_put_string(out, "verdict", tl_verdict_name(cell->verdict));
+        tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
 }
@@ -333,22 +330,21 @@ static void json_alone(const tl_results *results, const char *key, const int *ce
 static bool json_row(const tl_results *results, const tl_compared *row, int64_t examples,
                      tl_buffer *out, tl_error *error) {
     const tl_result_cell *a = &results->cells[row->base], *b = &results->cells[row->other];
-    tl_buffer_append_byte(out, '{');
-    json_string(out, "model", b->model.name);
-    json_string(out, "task", b->task);
-    json_string(out, "protocol", b->protocol);
-    json_string(out, "base_dtype", a->dtype);
-    json_string(out, "dtype", b->dtype);
-    json_string(out, "base_verdict", tl_verdict_name(a->verdict));
-    json_string(out, "verdict", tl_verdict_name(b->verdict));
+    tl_json_open(out, NULL, '{');
+    tl_json_put_string(out, "model", b->model.name);
+    tl_json_put_string(out, "task", b->task);
+    tl_json_put_string(out, "protocol", b->protocol);
+    tl_json_put_string(out, "base_dtype", a->dtype);
+    tl_json_put_string(out, "dtype", b->dtype);
+    tl_json_put_string(out, "base_verdict", tl_verdict_name(a->verdict));
+    tl_json_put_string(out, "verdict", tl_verdict_name(b->verdict));
     field fields[FIELDS];
     int count = number_fields(results, row, fields);
     for (int f = 0; f < count; f++) {
-        tl_buffer_append_format(out, "%s\"%s\":", f ? "," : "", fields[f].name);
         if (strcmp(fields[f].name, "agrees") == 0 && row->known)
-            tl_buffer_append_string(out, row->agrees ? "true" : "false");
+            tl_json_put_bool(out, fields[f].name, row->agrees);
         else
-            tl_json_append_double(out, fields[f].value);
+            tl_json_put_double(out, fields[f].name, fields[f].value);
     }
     if (examples && !json_examples(results, row, examples, out, error)) return false;
     tl_buffer_append_byte(out, '}');
@@ -361,14 +357,12 @@ static bool write_json(const tl_comparisons *comparisons, int64_t examples, tl_b
     tl_buffer_append_string(out, "{\"format\":\"tinyllm-compare-1\",\"comparisons\":[");
     for (int i = 0; i < comparisons->count; i++) {
         const tl_comparison *item = &comparisons->items[i];
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        json_string(out, "base", item->base.title);
-        json_string(out, "other", item->other.title);
-        tl_buffer_append_string(out, "\"cells\":[");
-        for (int k = 0; k < item->count; k++) {
-            if (k) tl_buffer_append_byte(out, ',');
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "base", item->base.title);
+        tl_json_put_string(out, "other", item->other.title);
+        tl_json_open(out, "cells", '[');
+        for (int k = 0; k < item->count; k++)
             if (!json_row(results, &item->rows[k], examples, out, error)) return false;
-        }
         tl_buffer_append_byte(out, ']');
         json_alone(results, "only_base", item->only_base, item->only_base_count, out);
         json_alone(results, "only_other", item->only_other, item->only_other_count, out);

@@ -156,17 +156,11 @@ static char *answer_string(client *c, const cJSON *object, const char *field, co
 
 /* ---- bodies ---- */
 
-static void append_text(tl_buffer *body, const char *key, const char *text) {
-    tl_buffer_append_format(body, "\"%s\":", key);
-    tl_json_append_string(body, text, strlen(text));
-}
-
 /* {"key":…,"value":…} in an array that has begun; `limit` cuts the value. */
 static void append_pair(tl_buffer *body, const char *key, const char *value, size_t limit) {
-    if (body->length && body->data[body->length - 1] == '}') tl_buffer_append_byte(body, ',');
-    tl_buffer_append_byte(body, '{');
-    append_text(body, "key", key);
-    tl_buffer_append_string(body, ",\"value\":");
+    tl_json_open(body, NULL, '{');
+    tl_json_put_string(body, "key", key);
+    tl_json_put_name(body, "value");
     size_t length = strlen(value);
     if (length > limit) length = limit;
     while (length < strlen(value) && ((unsigned char)value[length] & 0xc0) == 0x80)
@@ -181,12 +175,11 @@ static int64_t milliseconds(double seconds) {
 
 static void append_metric(tl_buffer *body, const char *key, double value, int64_t when) {
     if (!isfinite(value)) return;
-    if (body->data[body->length - 1] == '}') tl_buffer_append_byte(body, ',');
-    tl_buffer_append_byte(body, '{');
-    append_text(body, "key", key);
-    tl_buffer_append_string(body, ",\"value\":");
-    tl_json_append_double(body, value);
-    tl_buffer_append_format(body, ",\"timestamp\":%lld,\"step\":0}", (long long)when);
+    tl_json_open(body, NULL, '{');
+    tl_json_put_string(body, "key", key);
+    tl_json_put_double(body, "value", value);
+    tl_json_put_int(body, "timestamp", when);
+    tl_buffer_append_string(body, ",\"step\":0}");
 }
 
 static void append_metrics(tl_buffer *body, const tl_result_cell *cell) {
@@ -248,7 +241,7 @@ static char *find_experiment(client *c, const char *name) {
     if (!absent) return id;
     tl_buffer body = {0};
     tl_buffer_append_byte(&body, '{');
-    append_text(&body, "name", name);
+    tl_json_put_string(&body, "name", name);
     tl_buffer_append_byte(&body, '}');
     answer = request(c, "experiments/create", &body, NULL);
     if (answer) id = answer_string(c, answer, "experiment_id", "experiments/create");
@@ -262,11 +255,10 @@ static char *create_run(client *c, const char *experiment, const tl_results *res
     tl_buffer body = {0}, name = {0};
     tl_buffer_append_format(&name, "%s in %s", cell->model.name, cell->task);
     tl_buffer_append_byte(&body, '{');
-    append_text(&body, "experiment_id", experiment);
-    tl_buffer_append_byte(&body, ',');
-    append_text(&body, "run_name", tl_buffer_string(&name));
-    tl_buffer_append_format(&body, ",\"start_time\":%lld,\"tags\":[",
-                            (long long)milliseconds(cell->started));
+    tl_json_put_string(&body, "experiment_id", experiment);
+    tl_json_put_string(&body, "run_name", tl_buffer_string(&name));
+    tl_json_put_int(&body, "start_time", milliseconds(cell->started));
+    tl_json_open(&body, "tags", '[');
     const char *const tags[][2] = {
         {"device", results->devices[cell->device].name},
         {"model", cell->model.name},
@@ -296,9 +288,9 @@ static bool log_batch(client *c, const char *run, const tl_results *results,
                       const tl_result_cell *cell) {
     tl_buffer body = {0};
     tl_buffer_append_byte(&body, '{');
-    append_text(&body, "run_id", run);
-    tl_buffer_append_string(&body, ",\"metrics\":[");
-    if (!body.failed) append_metrics(&body, cell);
+    tl_json_put_string(&body, "run_id", run);
+    tl_json_open(&body, "metrics", '[');
+    append_metrics(&body, cell);
     tl_buffer_append_string(&body, "],\"params\":[");
     append_params(&body, results, cell);
     tl_buffer_append_string(&body, "]}");
@@ -310,10 +302,10 @@ static bool log_batch(client *c, const char *run, const tl_results *results,
 static bool end_run(client *c, const char *run, const tl_result_cell *cell) {
     tl_buffer body = {0};
     tl_buffer_append_byte(&body, '{');
-    append_text(&body, "run_id", run);
-    tl_buffer_append_format(&body, ",\"status\":\"%s\",\"end_time\":%lld}",
-                            tl_cell_done(cell) ? "FINISHED" : "FAILED",
-                            (long long)milliseconds(cell->finished));
+    tl_json_put_string(&body, "run_id", run);
+    tl_json_put_string(&body, "status", tl_cell_done(cell) ? "FINISHED" : "FAILED");
+    tl_json_put_int(&body, "end_time", milliseconds(cell->finished));
+    tl_buffer_append_byte(&body, '}');
     bool good = post(c, "runs/update", &body);
     tl_buffer_free(&body);
     return good;

@@ -51,12 +51,12 @@ typedef struct survey {
 
 static void note_running(survey *s, const tl_store_cell *cell, int64_t done) {
     tl_buffer_clear(&s->running);
-    tl_buffer_append_string(&s->running, "{\"model\":");
-    tl_json_append_string(&s->running, cell->model.name, strlen(cell->model.name));
-    tl_buffer_append_string(&s->running, ",\"task\":");
-    tl_json_append_string(&s->running, cell->task_title, strlen(cell->task_title));
-    tl_buffer_append_format(&s->running, ",\"done\":%lld,\"planned\":%lld}", (long long)done,
-                            (long long)cell->examples);
+    tl_buffer_append_byte(&s->running, '{');
+    tl_json_put_string(&s->running, "model", cell->model.name);
+    tl_json_put_string(&s->running, "task", cell->task_title);
+    tl_json_put_int(&s->running, "done", done);
+    tl_json_put_int(&s->running, "planned", cell->examples);
+    tl_buffer_append_byte(&s->running, '}');
 }
 
 /* Counts rows only of cells that may still grow. */
@@ -141,8 +141,7 @@ static void append_event(tl_server *server, tl_buffer *out) {
         tl_buffer_append_string(&server->progress, "event: progress\ndata: ");
         bool there = take_survey(server->directory, &s, &error);
         append_survey(&s, &server->progress);
-        tl_buffer_append_string(&server->progress, ",\"rate\":");
-        tl_json_append_double(&server->progress, there ? take_rate(server, now, s.done) : NAN);
+        tl_json_put_double(&server->progress, "rate", there ? take_rate(server, now, s.done) : NAN);
         tl_buffer_append_string(&server->progress, "}\n\n");
         tl_buffer_free(&s.running);
         server->progress_at = now;

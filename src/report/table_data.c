@@ -108,37 +108,10 @@ bool tl_tables_csv(const tl_tables *tables, tl_buffer *out, tl_error *error) {
 
 /* ---- JSON ---- */
 
-static void key(tl_buffer *out, const char *name) {
-    char last = out->length ? out->data[out->length - 1] : 0;
-    if (last != '{' && last != '[' && last != ',' && last != 0) tl_buffer_append_byte(out, ',');
-    tl_buffer_append_format(out, "\"%s\":", name);
-}
-
-static void text_field(tl_buffer *out, const char *name, const char *value) {
-    key(out, name);
-    tl_json_append_string(out, value, strlen(value));
-}
-
-static void number_field(tl_buffer *out, const char *name, double value) {
-    key(out, name);
-    tl_json_append_double(out, value);
-}
-
-static void count_field(tl_buffer *out, const char *name, int64_t value) {
-    key(out, name);
-    tl_buffer_append_format(out, "%lld", (long long)value);
-}
-
-static void bool_field(tl_buffer *out, const char *name, bool value) {
-    key(out, name);
-    tl_buffer_append_string(out, value ? "true" : "false");
-}
-
 static void counts_field(tl_buffer *out, const char *name, const int64_t *counts, int count) {
-    key(out, name);
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, name, '[');
     for (int i = 0; counts && i < count; i++)
-        tl_buffer_append_format(out, "%s%lld", i ? "," : "", (long long)counts[i]);
+        tl_json_put_int(out, NULL, counts[i]);
     tl_buffer_append_byte(out, ']');
 }
 
@@ -146,7 +119,7 @@ static void counts_field(tl_buffer *out, const char *name, const int64_t *counts
 static void json_field(tl_buffer *out, const char *name, const char *json) {
     cJSON *parsed = *json ? cJSON_Parse(json) : NULL;
     char *text = parsed ? cJSON_PrintUnformatted(parsed) : NULL;
-    key(out, name);
+    tl_json_put_name(out, name);
     tl_buffer_append_string(out, text ? text : "null");
     cJSON_free(text);
     cJSON_Delete(parsed);
@@ -166,63 +139,58 @@ static void append_histogram(tl_buffer *out, const tl_result_cell *cell, const t
 }
 
 static void append_times(tl_buffer *out, const tl_result_cell *cell, const tl_summary *times) {
-    key(out, "milliseconds");
-    tl_buffer_append_byte(out, '{');
-    count_field(out, "n", times->n);
+    tl_json_open(out, "milliseconds", '{');
+    tl_json_put_int(out, "n", times->n);
     if (times->n) {
-        number_field(out, "mean", times->mean);
-        number_field(out, "deviation", times->deviation);
-        number_field(out, "least", times->least);
-        number_field(out, "median", times->median);
-        number_field(out, "p90", times->p90);
-        number_field(out, "p99", times->p99);
-        number_field(out, "most", times->most);
+        tl_json_put_double(out, "mean", times->mean);
+        tl_json_put_double(out, "deviation", times->deviation);
+        tl_json_put_double(out, "least", times->least);
+        tl_json_put_double(out, "median", times->median);
+        tl_json_put_double(out, "p90", times->p90);
+        tl_json_put_double(out, "p99", times->p99);
+        tl_json_put_double(out, "most", times->most);
         append_histogram(out, cell, times);
     }
     tl_buffer_append_byte(out, '}');
 }
 
 static void append_model(tl_buffer *out, const tl_store_model *model) {
-    key(out, "model");
-    tl_buffer_append_byte(out, '{');
-    text_field(out, "name", model->name);
-    text_field(out, "id", model->id);
-    text_field(out, "family", model->family);
-    text_field(out, "parameters_label", model->parameters_label);
-    count_field(out, "parameters", model->parameters);
+    tl_json_open(out, "model", '{');
+    tl_json_put_string(out, "name", model->name);
+    tl_json_put_string(out, "id", model->id);
+    tl_json_put_string(out, "family", model->family);
+    tl_json_put_string(out, "parameters_label", model->parameters_label);
+    tl_json_put_int(out, "parameters", model->parameters);
     tl_buffer_append_byte(out, '}');
 }
 
 static void append_meaning(tl_buffer *out, const tl_result_cell *cell,
                            const tl_cell_meaning *meaning) {
-    key(out, "meaning");
-    tl_buffer_append_byte(out, '{');
-    number_field(out, "standard_error", 100 * meaning->standard_error);
-    number_field(out, "low", 100 * meaning->low);
-    number_field(out, "high", 100 * meaning->high);
-    number_field(out, "chance", cell->examples ? 100 * cell->chance : NAN);
-    number_field(out, "majority", 100 * meaning->majority);
-    number_field(out, "p_chance", meaning->p_chance);
-    bool_field(out, "like_chance", meaning->like_chance);
-    bool_field(out, "collapsed", meaning->collapsed);
+    tl_json_open(out, "meaning", '{');
+    tl_json_put_double(out, "standard_error", 100 * meaning->standard_error);
+    tl_json_put_double(out, "low", 100 * meaning->low);
+    tl_json_put_double(out, "high", 100 * meaning->high);
+    tl_json_put_double(out, "chance", cell->examples ? 100 * cell->chance : NAN);
+    tl_json_put_double(out, "majority", 100 * meaning->majority);
+    tl_json_put_double(out, "p_chance", meaning->p_chance);
+    tl_json_put_bool(out, "like_chance", meaning->like_chance);
+    tl_json_put_bool(out, "collapsed", meaning->collapsed);
     tl_buffer_append_byte(out, '}');
 }
 
 static void append_measures(tl_buffer *out, const tl_result_cell *cell) {
-    key(out, "values");
-    tl_buffer_append_byte(out, '{');
+    tl_json_open(out, "values", '{');
     for (int m = 0; m < TL_MEASURE_COUNT; m++)
-        number_field(out, tl_measure_get((tl_measure)m)->key, cell->values[m]);
+        tl_json_put_double(out, tl_measure_get((tl_measure)m)->key, cell->values[m]);
     tl_buffer_append_byte(out, '}');
-    key(out, "measures");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, "measures", '[');
     for (int i = 0; i < cell->measure_count; i++) {
         const tl_raw_measure *measure = &cell->measures[i];
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        text_field(out, "name", measure->name);
-        number_field(out, "value", measure->value);
-        text_field(out, "unit", measure->unit);
-        text_field(out, "note", measure->note);
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "name", measure->name);
+        tl_json_put_double(out, "value", measure->value);
+        tl_json_put_string(out, "unit", measure->unit);
+        tl_json_put_string(out, "note", measure->note);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
@@ -230,32 +198,32 @@ static void append_measures(tl_buffer *out, const tl_result_cell *cell) {
 
 static void append_cell(const tl_tables *tables, int index, tl_buffer *out) {
     const tl_result_cell *cell = &tables->results->cells[index];
-    tl_buffer_append_byte(out, '{');
-    count_field(out, "run", cell->run);
-    count_field(out, "device", cell->device);
+    tl_json_open(out, NULL, '{');
+    tl_json_put_int(out, "run", cell->run);
+    tl_json_put_int(out, "device", cell->device);
     append_model(out, &cell->model);
-    text_field(out, "task", cell->task);
-    text_field(out, "task_title", cell->task_title);
-    text_field(out, "protocol", cell->protocol);
-    text_field(out, "dtype", cell->dtype);
-    text_field(out, "precision", cell->precision);
-    count_field(out, "shots", cell->shots);
-    text_field(out, "verdict", tl_verdict_name(cell->verdict));
-    text_field(out, "reason", cell->reason);
-    bool_field(out, "done", tl_cell_done(cell));
-    bool_field(out, "waiting", tl_cell_waiting(cell));
-    number_field(out, "started", cell->started);
-    number_field(out, "finished", cell->finished);
-    count_field(out, "planned", cell->planned);
-    count_field(out, "n", cell->examples);
-    count_field(out, "correct", cell->correct);
-    count_field(out, "skipped", cell->skipped);
-    count_field(out, "truncated", cell->truncated);
-    text_field(out, "memory_kind", cell->memory_kind);
-    bool_field(out, "shared_time", cell->shared_time);
-    bool_field(out, "timed_while_swapping", cell->swapping);
+    tl_json_put_string(out, "task", cell->task);
+    tl_json_put_string(out, "task_title", cell->task_title);
+    tl_json_put_string(out, "protocol", cell->protocol);
+    tl_json_put_string(out, "dtype", cell->dtype);
+    tl_json_put_string(out, "precision", cell->precision);
+    tl_json_put_int(out, "shots", cell->shots);
+    tl_json_put_string(out, "verdict", tl_verdict_name(cell->verdict));
+    tl_json_put_string(out, "reason", cell->reason);
+    tl_json_put_bool(out, "done", tl_cell_done(cell));
+    tl_json_put_bool(out, "waiting", tl_cell_waiting(cell));
+    tl_json_put_double(out, "started", cell->started);
+    tl_json_put_double(out, "finished", cell->finished);
+    tl_json_put_int(out, "planned", cell->planned);
+    tl_json_put_int(out, "n", cell->examples);
+    tl_json_put_int(out, "correct", cell->correct);
+    tl_json_put_int(out, "skipped", cell->skipped);
+    tl_json_put_int(out, "truncated", cell->truncated);
+    tl_json_put_string(out, "memory_kind", cell->memory_kind);
+    tl_json_put_bool(out, "shared_time", cell->shared_time);
+    tl_json_put_bool(out, "timed_while_swapping", cell->swapping);
     append_measures(out, cell);
-    bool_field(out, "best", tables->best[index]);
+    tl_json_put_bool(out, "best", tables->best[index]);
     append_meaning(out, cell, &tables->meanings[index]);
     counts_field(out, "predicted", cell->predicted, cell->labels);
     counts_field(out, "gold", cell->golden, cell->labels);
@@ -265,26 +233,27 @@ static void append_cell(const tl_tables *tables, int index, tl_buffer *out) {
 }
 
 static void append_ranking(const tl_ranking *ranking, const char *task, tl_buffer *out) {
-    tl_buffer_append_byte(out, '{');
-    text_field(out, "task", task);
-    key(out, "order");
-    tl_buffer_append_byte(out, '[');
-    for (int i = 0; i < ranking->count; i++)
-        tl_buffer_append_format(out, "%s{\"cell\":%d,\"group\":%d}", i ? "," : "",
-                                ranking->cells[i], ranking->group[i]);
+    tl_json_open(out, NULL, '{');
+    tl_json_put_string(out, "task", task);
+    tl_json_open(out, "order", '[');
+    for (int i = 0; i < ranking->count; i++) {
+        tl_json_open(out, NULL, '{');
+        tl_json_put_int(out, "cell", ranking->cells[i]);
+        tl_json_put_int(out, "group", ranking->group[i]);
+        tl_buffer_append_byte(out, '}');
+    }
     tl_buffer_append_byte(out, ']');
-    key(out, "pairs");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, "pairs", '[');
     for (int i = 0; i < ranking->pair_count; i++) {
         const tl_model_pair *pair = &ranking->pairs[i];
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        count_field(out, "a", pair->a);
-        count_field(out, "b", pair->b);
-        count_field(out, "n", pair->both);
-        count_field(out, "only_a", pair->only_a);
-        count_field(out, "only_b", pair->only_b);
-        number_field(out, "p", pair->p);
-        number_field(out, "p_holm", pair->p_holm);
+        tl_json_open(out, NULL, '{');
+        tl_json_put_int(out, "a", pair->a);
+        tl_json_put_int(out, "b", pair->b);
+        tl_json_put_int(out, "n", pair->both);
+        tl_json_put_int(out, "only_a", pair->only_a);
+        tl_json_put_int(out, "only_b", pair->only_b);
+        tl_json_put_double(out, "p", pair->p);
+        tl_json_put_double(out, "p_holm", pair->p_holm);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_string(out, "]}");
@@ -292,42 +261,38 @@ static void append_ranking(const tl_ranking *ranking, const char *task, tl_buffe
 
 static void append_averages(const tl_tables *tables, const tl_table_group *group, int model,
                             tl_buffer *out) {
-    key(out, "averages");
-    tl_buffer_append_byte(out, '{');
+    tl_json_open(out, "averages", '{');
     for (int m = 0; m < TL_MEASURE_COUNT; m++)
-        number_field(out, tl_measure_get((tl_measure)m)->key,
-                     tl_tables_average(tables, group, model, (tl_measure)m));
+        tl_json_put_double(out, tl_measure_get((tl_measure)m)->key,
+                           tl_tables_average(tables, group, model, (tl_measure)m));
     tl_buffer_append_byte(out, '}');
 }
 
 static void append_group(const tl_tables *tables, const tl_table_group *group, tl_buffer *out) {
-    tl_buffer_append_byte(out, '{');
-    text_field(out, "title", group->title);
-    count_field(out, "run", group->run);
-    count_field(out, "device", group->device);
-    text_field(out, "protocol", group->protocol);
-    text_field(out, "dtype", group->dtype);
-    text_field(out, "precision", group->precision);
-    count_field(out, "shots", group->shots);
-    key(out, "tasks");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, NULL, '{');
+    tl_json_put_string(out, "title", group->title);
+    tl_json_put_int(out, "run", group->run);
+    tl_json_put_int(out, "device", group->device);
+    tl_json_put_string(out, "protocol", group->protocol);
+    tl_json_put_string(out, "dtype", group->dtype);
+    tl_json_put_string(out, "precision", group->precision);
+    tl_json_put_int(out, "shots", group->shots);
+    tl_json_open(out, "tasks", '[');
     for (int i = 0; i < group->task_count; i++) {
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        text_field(out, "name", group->tasks[i].name);
-        text_field(out, "title", group->tasks[i].title);
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "name", group->tasks[i].name);
+        tl_json_put_string(out, "title", group->tasks[i].title);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
-    key(out, "rows");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, "rows", '[');
     for (int model = 0; model < group->model_count; model++) {
-        tl_buffer_append_string(out, model ? ",{" : "{");
+        tl_json_open(out, NULL, '{');
         append_model(out, &tables->results->cells[group->models[model]].model);
-        key(out, "cells");
-        tl_buffer_append_byte(out, '[');
+        tl_json_open(out, "cells", '[');
         for (int task = 0; task < group->task_count; task++) {
             int cell = group->cells[model * group->task_count + task];
-            if (task) tl_buffer_append_byte(out, ',');
+            tl_json_put_name(out, NULL);
             if (cell < 0)
                 tl_buffer_append_string(out, "null");
             else
@@ -338,36 +303,32 @@ static void append_group(const tl_tables *tables, const tl_table_group *group, t
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
-    key(out, "rankings");
-    tl_buffer_append_byte(out, '[');
-    for (int task = 0; task < group->task_count; task++) {
-        if (task) tl_buffer_append_byte(out, ',');
+    tl_json_open(out, "rankings", '[');
+    for (int task = 0; task < group->task_count; task++)
         append_ranking(&group->rankings[task], group->tasks[task].name, out);
-    }
     tl_buffer_append_string(out, "]}");
 }
 
 static void append_run(const tl_result_run *run, tl_buffer *out) {
     static const char *const kinds[] = {
         [TL_RUN_STORE] = "store", [TL_RUN_PUBLISHED] = "published", [TL_RUN_HARNESS] = "harness"};
-    tl_buffer_append_byte(out, '{');
-    text_field(out, "name", run->name);
-    text_field(out, "kind", kinds[run->kind]);
+    tl_json_open(out, NULL, '{');
+    tl_json_put_string(out, "name", run->name);
+    tl_json_put_string(out, "kind", kinds[run->kind]);
     json_field(out, "facts", run->facts);
     tl_buffer_append_byte(out, '}');
 }
 
 static void append_measure_traits(tl_buffer *out) {
-    key(out, "measures");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, "measures", '[');
     for (int m = 0; m < TL_MEASURE_COUNT; m++) {
         const tl_measure_traits *traits = tl_measure_get((tl_measure)m);
-        tl_buffer_append_string(out, m ? ",{" : "{");
-        text_field(out, "key", traits->key);
-        text_field(out, "title", traits->title);
-        text_field(out, "unit", traits->unit);
-        count_field(out, "decimals", traits->decimals);
-        bool_field(out, "more_is_better", traits->more_is_better);
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "key", traits->key);
+        tl_json_put_string(out, "title", traits->title);
+        tl_json_put_string(out, "unit", traits->unit);
+        tl_json_put_int(out, "decimals", traits->decimals);
+        tl_json_put_bool(out, "more_is_better", traits->more_is_better);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
@@ -377,35 +338,25 @@ bool tl_tables_json(const tl_tables *tables, tl_buffer *out, tl_error *error) {
     const tl_results *results = tables->results;
     tl_buffer_append_string(out, "{\"format\":\"tinyllm-report-1\"");
     append_measure_traits(out);
-    key(out, "runs");
-    tl_buffer_append_byte(out, '[');
-    for (int i = 0; i < results->run_count; i++) {
-        if (i) tl_buffer_append_byte(out, ',');
+    tl_json_open(out, "runs", '[');
+    for (int i = 0; i < results->run_count; i++)
         append_run(&results->runs[i], out);
-    }
     tl_buffer_append_byte(out, ']');
-    key(out, "devices");
-    tl_buffer_append_byte(out, '[');
+    tl_json_open(out, "devices", '[');
     for (int i = 0; i < results->device_count; i++) {
-        tl_buffer_append_string(out, i ? ",{" : "{");
-        text_field(out, "name", results->devices[i].name);
+        tl_json_open(out, NULL, '{');
+        tl_json_put_string(out, "name", results->devices[i].name);
         json_field(out, "facts", results->devices[i].facts);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, ']');
-    key(out, "cells");
-    tl_buffer_append_byte(out, '[');
-    for (int i = 0; i < results->cell_count; i++) {
-        if (i) tl_buffer_append_byte(out, ',');
+    tl_json_open(out, "cells", '[');
+    for (int i = 0; i < results->cell_count; i++)
         append_cell(tables, i, out);
-    }
     tl_buffer_append_byte(out, ']');
-    key(out, "groups");
-    tl_buffer_append_byte(out, '[');
-    for (int i = 0; i < tables->group_count; i++) {
-        if (i) tl_buffer_append_byte(out, ',');
+    tl_json_open(out, "groups", '[');
+    for (int i = 0; i < tables->group_count; i++)
         append_group(tables, &tables->groups[i], out);
-    }
     tl_buffer_append_string(out, "]}\n");
     return !out->failed || tl_fail_memory(error, out->length, "the report");
 }

@@ -70,15 +70,11 @@ static int count_processors(const char *root) {
 }
 
 static void append_field(tl_buffer *out, const char *name, const char *value) {
-    if (!*value) return;
-    tl_buffer_append_format(out, "%s\"%s\":", out->data[out->length - 1] == '{' ? "" : ",", name);
-    tl_json_append_string(out, value, strlen(value));
+    if (*value) tl_json_put_string(out, name, value);
 }
 
 static void append_number(tl_buffer *out, const char *name, int64_t value) {
-    if (value < 0) return;
-    tl_buffer_append_format(out, "%s\"%s\":%lld", out->data[out->length - 1] == '{' ? "" : ",",
-                            name, (long long)value);
+    if (value >= 0) tl_json_put_int(out, name, value);
 }
 
 static void append_caches(const char *root, tl_buffer *out) {
@@ -134,7 +130,7 @@ bool tl_device_read(const char *root, tl_device *device, tl_error *error) {
     append_caches(root, facts);
     append_number(facts, "memory_mb", memory.total < 0 ? -1 : memory.total / 1048576);
     append_number(facts, "swap_mb", memory.swap_total < 0 ? -1 : memory.swap_total / 1048576);
-    tl_buffer_append_string(facts, ",\"sensors\":");
+    tl_json_put_name(facts, "sensors");
     tl_sensors *sensors = tl_sensors_open(root, error);
     if (sensors) tl_sensors_describe(sensors, facts);
     tl_sensors_free(sensors);
@@ -202,9 +198,8 @@ bool tl_device_state(const char *root, tl_buffer *json) {
     append_number(json, "swap_used_mb",
                   memory.swap_total < 0 ? -1 : (memory.swap_total - memory.swap_free) / 1048576);
     if (tl_sys_text(root, "/proc/loadavg", text, sizeof text)) append_field(json, "load", text);
-    tl_buffer_append_format(json, "%s\"time\":%.3f", json->data[json->length - 1] == '{' ? "" : ",",
-                            tl_clock_wall());
-    tl_buffer_append_string(json, ",\"build\":");
+    tl_json_put_name(json, "time");
+    tl_buffer_append_format(json, "%.3f,\"build\":", tl_clock_wall());
     tl_device_build(json);
     tl_buffer_append_byte(json, '}');
     return !json->failed;

@@ -114,17 +114,11 @@ void tl_account_finish(tl_memory_account *account, const tl_engine *engine,
 
 void tl_measure_append(tl_buffer *out, const char *name, double value, const char *unit,
                        const char *note) {
-    bool first = out->length == 0 || out->data[out->length - 1] == '[';
-    tl_buffer_append_string(out, first ? "{\"name\":" : ",{\"name\":");
-    tl_json_append_string(out, name, strlen(name));
-    tl_buffer_append_string(out, ",\"value\":");
-    tl_json_append_double(out, value);
-    tl_buffer_append_string(out, ",\"unit\":");
-    tl_json_append_string(out, unit, strlen(unit));
-    if (note) {
-        tl_buffer_append_string(out, ",\"note\":");
-        tl_json_append_string(out, note, strlen(note));
-    }
+    tl_json_open(out, NULL, '{');
+    tl_json_put_string(out, "name", name);
+    tl_json_put_double(out, "value", value);
+    tl_json_put_string(out, "unit", unit);
+    if (note) tl_json_put_string(out, "note", note);
     tl_buffer_append_byte(out, '}');
 }
 

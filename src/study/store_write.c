@@ -246,11 +246,9 @@ static void append_strings(tl_buffer *out, const char *name, const char *const *
     bool alike = count > 1; /* one context for all choices: kept once */
     for (int32_t i = 1; i < count && alike; i++)
         alike = strcmp(strings[i], strings[0]) == 0;
-    tl_buffer_append_format(out, "%s\"%s\":[", out->length > 1 ? "," : "", name);
-    for (int32_t i = 0; i < (alike ? 1 : count); i++) {
-        if (i) tl_buffer_append_byte(out, ',');
-        tl_json_append_string(out, strings[i], strlen(strings[i]));
-    }
+    tl_json_open(out, name, '[');
+    for (int32_t i = 0; i < (alike ? 1 : count); i++)
+        tl_json_put_string(out, NULL, strings[i]);
     tl_buffer_append_byte(out, ']');
 }
 

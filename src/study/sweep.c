@@ -122,9 +122,7 @@ static bool record(running_group *run, tl_error *error) {
 /* ---- talking to the worker ---- */
 
 static void append_text(tl_buffer *out, const char *name, const char *value) {
-    if (!value) return;
-    tl_buffer_append_format(out, ",\"%s\":", name);
-    tl_json_append_string(out, value, strlen(value));
+    if (value) tl_json_put_string(out, name, value);
 }
 
 static bool send_job(const running_group *run, tl_guard *guard, tl_error *error) {
@@ -139,13 +137,9 @@ static bool send_job(const running_group *run, tl_guard *guard, tl_error *error)
                             o->fast ? "fast" : "exact", o->threads, (long long)group->limit,
                             o->shots, o->shots_first ? "true" : "false",
                             o->batched ? "true" : "false", bos[o->bos]);
-    bool first = true;
-    for (int i = 0; i < group->cell_count; i++) {
-        if (!run->pending[i]) continue;
-        tl_buffer_append_format(&job, "%s\"%s\"", first ? "" : ",",
-                                tl_protocol_name(group->cells[i].protocol));
-        first = false;
-    }
+    for (int i = 0; i < group->cell_count; i++)
+        if (run->pending[i])
+            tl_json_put_string(&job, NULL, tl_protocol_name(group->cells[i].protocol));
     tl_buffer_append_byte(&job, ']');
     append_text(&job, "model", group->model->directory);
     append_text(&job, "dtype", group->dtype);

@@ -144,10 +144,10 @@ static bool report_model(worker *w, tl_error *error) {
     double parameters = (double)w->model->parameters;
     tl_compute *compute = tl_engine_compute(w->engine);
     tl_buffer_clear(out);
-    tl_buffer_append_string(out, "{\"family\":");
-    tl_json_append_string(out, w->model->spec.family, strlen(w->model->spec.family));
-    tl_buffer_append_format(out, ",\"parameters\":%lld,\"measures\":[",
-                            (long long)w->model->parameters);
+    tl_buffer_append_byte(out, '{');
+    tl_json_put_string(out, "family", w->model->spec.family);
+    tl_json_put_int(out, "parameters", w->model->parameters);
+    tl_json_open(out, "measures", '[');
     tl_measure_append(out, "parameters", parameters, "", NULL);
     tl_measure_append(out, "model_size_mb", parameters * bytes_per_element(w) / 1048576, "MB",
                       NULL);

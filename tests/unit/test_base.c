@@ -113,6 +113,26 @@ static void test_json_numbers_read_back(void **state) {
     tl_buffer_free(&out);
 }
 
+static void test_json_puts_commas(void **state) {
+    (void)state;
+    tl_buffer out = {0};
+    tl_json_open(&out, NULL, '{');
+    tl_json_put_string(&out, "a", "x,");
+    tl_json_open(&out, "b", '[');
+    tl_json_put_int(&out, NULL, -1);
+    tl_json_put_double(&out, NULL, NAN);
+    tl_json_open(&out, NULL, '{');
+    tl_buffer_append_string(&out, "}]");
+    tl_json_put_name(&out, "c");
+    tl_json_open(&out, NULL, '[');
+    tl_json_put_string(&out, NULL, "{");
+    tl_json_put_bool(&out, NULL, true);
+    tl_buffer_append_string(&out, "]}");
+    assert_string_equal(tl_buffer_string(&out),
+                        "{\"a\":\"x,\",\"b\":[-1,null,{}],\"c\":[\"{\",true]}");
+    tl_buffer_free(&out);
+}
+
 typedef struct tally {
     _Atomic int counts[1000];
 } tally;
@@ -179,6 +199,7 @@ int main(void) {
         cmocka_unit_test(test_halves_round_trip),
         cmocka_unit_test(test_json_names_the_field),
         cmocka_unit_test(test_json_numbers_read_back),
+        cmocka_unit_test(test_json_puts_commas),
         cmocka_unit_test(test_pool_runs_each_chunk_once),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_digest),
