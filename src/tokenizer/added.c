@@ -120,9 +120,9 @@ static size_t space_after(const char *text, size_t length, size_t end) {
 }
 
 bool tl_added_split(const tl_added *added, const tl_trie *trie, const char *text, size_t length,
-                    tl_spans *spans, tl_error *error) {
-    spans->count = 0;
-    size_t from = 0; /* end of the last span */
+                    tl_stretches *stretches, tl_error *error) {
+    stretches->count = 0;
+    size_t from = 0; /* end of the last stretch */
     for (size_t at = 0, end = 0; trie->count && at < length;) {
         int32_t index = longest(trie, text, length, at, &end);
         if (index < 0) {
@@ -139,10 +139,11 @@ bool tl_added_split(const tl_added *added, const tl_trie *trie, const char *text
         if (token->lstrip) start = start > from ? space_before(text, start, from) : from;
         if (token->rstrip) end = space_after(text, length, end);
         if (end <= start) continue;
-        if (from < start) tl_spans_add(spans, from, start, -1);
-        tl_spans_add(spans, start, end, token->id);
+        if (from < start) tl_stretches_add(stretches, from, start, -1);
+        tl_stretches_add(stretches, start, end, token->id);
         from = end;
     }
-    if (from < length) tl_spans_add(spans, from, length, -1);
-    return !spans->failed || tl_fail_memory(error, spans->capacity * sizeof *spans->items, "text");
+    if (from < length) tl_stretches_add(stretches, from, length, -1);
+    return !stretches->failed ||
+           tl_fail_memory(error, stretches->capacity * sizeof *stretches->items, "text");
 }

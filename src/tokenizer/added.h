@@ -40,6 +40,6 @@ const tl_added_token *tl_added_find(const tl_added *added, int32_t id);
 
 /* Cuts text at the tokens of a trie: the longest at the leftmost place, then on after it. */
 bool tl_added_split(const tl_added *added, const tl_trie *trie, const char *text, size_t length,
-                    tl_spans *spans, tl_error *error);
+                    tl_stretches *stretches, tl_error *error);
 
 #endif

@@ -8,7 +8,8 @@
 
 enum { LIMIT = 64 };
 
-static bool template_add(tl_template *template, int32_t item, const char *where, tl_error *error) {
+static bool template_add(tl_postprocessor *template, int32_t item, const char *where,
+                         tl_error *error) {
     if (template->count == LIMIT)
         return tl_fail(error, TL_ERROR_LIMIT, "%s: a template of more than %d tokens", where,
                        LIMIT);
@@ -19,22 +20,22 @@ static bool template_add(tl_template *template, int32_t item, const char *where,
     return true;
 }
 
-static tl_template *append(tl_postprocessors *list, const char *where, tl_error *error) {
+static tl_postprocessor *append(tl_postprocessors *list, const char *where, tl_error *error) {
     if (list->count == LIMIT) {
         tl_fail(error, TL_ERROR_LIMIT, "%s: more than %d post-processors", where, LIMIT);
         return NULL;
     }
-    tl_template *items = realloc(list->items, ((size_t)list->count + 1) * sizeof *items);
+    tl_postprocessor *items = realloc(list->items, ((size_t)list->count + 1) * sizeof *items);
     if (!items) {
         tl_fail_memory(error, sizeof *items, "post-processors");
         return NULL;
     }
     list->items = items;
-    items[list->count] = (tl_template){0};
+    items[list->count] = (tl_postprocessor){0};
     return &items[list->count++];
 }
 
-static bool add_id(tl_template *template, const cJSON *id, int32_t size, const char *where,
+static bool add_id(tl_postprocessor *template, const cJSON *id, int32_t size, const char *where,
                    tl_error *error) {
     if (!cJSON_IsNumber(id) || id->valuedouble < 0 || id->valuedouble >= size ||
         id->valuedouble != id->valueint)
@@ -44,7 +45,7 @@ static bool add_id(tl_template *template, const cJSON *id, int32_t size, const c
 }
 
 /* {"SpecialToken": {"id": "<s>"}}: the ids that "special_tokens" gives it. */
-static bool add_special(tl_template *template, const cJSON *json, const cJSON *special,
+static bool add_special(tl_postprocessor *template, const cJSON *json, const cJSON *special,
                         int32_t size, const char *where, tl_error *error) {
     const char *name;
     if (!tl_json_string_or(special, "id", "", &name, where, error)) return false;
@@ -57,8 +58,8 @@ static bool add_special(tl_template *template, const cJSON *json, const cJSON *s
     return true;
 }
 
-static bool read_template(tl_template *template, const cJSON *json, int32_t size, const char *where,
-                          tl_error *error) {
+static bool read_template(tl_postprocessor *template, const cJSON *json, int32_t size,
+                          const char *where, tl_error *error) {
     const cJSON *single = tl_json_get(json, "single"), *item;
     if (!cJSON_IsArray(single))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: field 'single': expected a list", where);
@@ -79,8 +80,8 @@ static bool read_template(tl_template *template, const cJSON *json, int32_t size
 }
 
 /* BertProcessing, RobertaProcessing: cls, the text, sep; each as ["text", id]. */
-static bool read_bert(tl_template *template, const cJSON *json, int32_t size, const char *where,
-                      tl_error *error) {
+static bool read_bert(tl_postprocessor *template, const cJSON *json, int32_t size,
+                      const char *where, tl_error *error) {
     return add_id(template, cJSON_GetArrayItem(tl_json_get(json, "cls"), 1), size, where, error) &&
            template_add(template, TL_TEMPLATE_SEQUENCE, where, error) &&
            add_id(template, cJSON_GetArrayItem(tl_json_get(json, "sep"), 1), size, where, error);
@@ -89,7 +90,7 @@ static bool read_bert(tl_template *template, const cJSON *json, int32_t size, co
 /* The post-processors this build knows; ByteLevel only moves offsets, which are not kept here. */
 static const struct {
     const char *type;
-    bool (*read)(tl_template *template, const cJSON *json, int32_t size, const char *where,
+    bool (*read)(tl_postprocessor *template, const cJSON *json, int32_t size, const char *where,
                  tl_error *error);
 } kinds[] = {
     {"TemplateProcessing", read_template},
@@ -109,7 +110,7 @@ static bool read_kind(void *context, const char *type, const cJSON *json, const 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].type, type) != 0) continue;
         if (!kinds[i].read) return true;
-        tl_template *template = append(t->list, where, error);
+        tl_postprocessor *template = append(t->list, where, error);
         return template && kinds[i].read(template, json, t->size, where, error);
     }
     return tl_component_unknown(type, where, error);
@@ -128,7 +129,7 @@ void tl_postprocessors_free(tl_postprocessors *list) {
 }
 
 bool tl_postprocessors_add(tl_postprocessors *list, int32_t bos, int32_t eos, tl_error *error) {
-    tl_template *template = append(list, "post_processor", error);
+    tl_postprocessor *template = append(list, "post_processor", error);
     return template && (bos < 0 || template_add(template, bos, "post_processor", error)) &&
            template_add(template, TL_TEMPLATE_SEQUENCE, "post_processor", error) &&
            (eos < 0 || template_add(template, eos, "post_processor", error));
@@ -139,7 +140,7 @@ bool tl_postprocessors_apply(const tl_postprocessors *list, tl_ids *ids, size_t 
     tl_ids text = {0};
     bool good = true;
     for (int i = 0; good && i < list->count; i++) {
-        const tl_template *template = &list->items[i];
+        const tl_postprocessor *template = &list->items[i];
         text.count = 0;
         good = tl_ids_append(&text, ids->count > start ? ids->data + start : NULL,
                              ids->count - start, error);

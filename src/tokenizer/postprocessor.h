@@ -4,16 +4,16 @@
 
 #include "tokenizer/ids.h"
 
-/* One template: a list in which SEQUENCE stands for the text's ids. */
-typedef struct tl_template {
+/* One template: a list in which TL_TEMPLATE_SEQUENCE stands for the text's ids. */
+typedef struct tl_postprocessor {
     int32_t *items;
     int count;
-} tl_template;
+} tl_postprocessor;
 
 enum { TL_TEMPLATE_SEQUENCE = -1 };
 
 typedef struct tl_postprocessors {
-    tl_template *items; /* applied one after the other */
+    tl_postprocessor *items; /* applied one after the other */
     int count;
 } tl_postprocessors;
 

@@ -26,11 +26,11 @@ static bool regex_matches(const tl_pretokenizer *p, tl_work *work, const char *t
         if (!tl_regex_next(p->regex, matcher, subject, length, &at, &last, &match, error))
             return false;
         if (!match.found) break;
-        if (from < match.start) tl_spans_add(&work->matches, from, match.start, 0);
-        tl_spans_add(&work->matches, match.start, match.end, 1);
+        if (from < match.start) tl_stretches_add(&work->matches, from, match.start, 0);
+        tl_stretches_add(&work->matches, match.start, match.end, 1);
         from = match.end;
     }
-    if (from < length) tl_spans_add(&work->matches, from, length, 0);
+    if (from < length) tl_stretches_add(&work->matches, from, length, 0);
     return true;
 }
 
@@ -41,11 +41,11 @@ static void literal_matches(const tl_pretokenizer *p, tl_work *work, const char 
         const char *found = memmem(text + from, length - from, p->literal, size);
         if (!found) break;
         size_t start = (size_t)(found - text);
-        if (from < start) tl_spans_add(&work->matches, from, start, 0);
-        tl_spans_add(&work->matches, start, start + size, 1);
+        if (from < start) tl_stretches_add(&work->matches, from, start, 0);
+        tl_stretches_add(&work->matches, start, start + size, 1);
         from = start + size;
     }
-    if (from < length) tl_spans_add(&work->matches, from, length, 0);
+    if (from < length) tl_stretches_add(&work->matches, from, length, 0);
 }
 
 static void character_matches(const tl_pretokenizer *p, tl_work *work, const char *text,
@@ -55,14 +55,14 @@ static void character_matches(const tl_pretokenizer *p, tl_work *work, const cha
         size = tl_utf8_size(text[at]);
         uint32_t point = tl_utf8_at(text + at);
         if (p->is_match ? !p->is_match(point) : point != p->delimiter) continue;
-        if (from < at) tl_spans_add(&work->matches, from, at, 0);
-        tl_spans_add(&work->matches, at, at + size, 1);
+        if (from < at) tl_stretches_add(&work->matches, from, at, 0);
+        tl_stretches_add(&work->matches, at, at + size, 1);
         from = at + size;
     }
-    if (from < length) tl_spans_add(&work->matches, from, length, 0);
+    if (from < length) tl_stretches_add(&work->matches, from, length, 0);
 }
 
-/* Does a span join the piece before it? */
+/* Does a stretch join the piece before it? */
 static bool joins(tl_behavior behavior, bool match, bool before) {
     switch (behavior) {
     case TL_CONTIGUOUS:
@@ -79,18 +79,19 @@ static bool joins(tl_behavior behavior, bool match, bool before) {
 }
 
 /* Joins matches and what lies between by the behavior, and appends the pieces. */
-static void cut(const tl_pretokenizer *p, const tl_spans *matches, tl_piece whole, tl_pieces *out) {
-    bool before = false; /* was the span before this one a match? */
+static void cut(const tl_pretokenizer *p, const tl_stretches *matches, tl_piece whole,
+                tl_pieces *out) {
+    bool before = false; /* was the stretch before this one a match? */
     size_t start = out->count;
     for (size_t i = 0; i < matches->count && !out->failed; i++) {
-        tl_span span = matches->items[i];
-        bool match = (span.id == 1) != p->invert;
+        tl_stretch stretch = matches->items[i];
+        bool match = (stretch.id == 1) != p->invert;
         if (match && p->behavior == TL_REMOVED) continue;
         if (i > 0 && joins(p->behavior, match, before))
-            out->items[out->count - 1].length += span.end - span.start;
+            out->items[out->count - 1].length += stretch.end - stretch.start;
         else
-            tl_pieces_push(out, whole.start + span.start, span.end - span.start,
-                           whole.first && span.start == 0);
+            tl_pieces_push(out, whole.start + stretch.start, stretch.end - stretch.start,
+                           whole.first && stretch.start == 0);
         before = match;
     }
     size_t kept = start; /* a pattern may match nothing: such pieces count above, but go now */
@@ -114,7 +115,7 @@ static bool apply_split(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, 
             character_matches(p, work, text, piece.length);
         }
         if (work->matches.failed)
-            return tl_fail_memory(error, work->matches.capacity * sizeof(tl_span), "words");
+            return tl_fail_memory(error, work->matches.capacity * sizeof(tl_stretch), "words");
         cut(p, &work->matches, piece, out);
     }
     return tl_pieces_finish(out, error);
@@ -137,16 +138,16 @@ static bool apply_byte_level(const tl_pretokenizer *p, tl_work *work, tl_pieces 
         }
         work->matches.count = 0;
         if (!p->regex) {
-            tl_spans_add(&work->matches, 0, length, 0);
+            tl_stretches_add(&work->matches, 0, length, 0);
         } else if (!regex_matches(p, work, text, length, error)) {
             tl_buffer_free(&spaced);
             return false;
         }
         for (size_t m = 0; m < work->matches.count; m++) {
-            tl_span span = work->matches.items[m];
+            tl_stretch stretch = work->matches.items[m];
             size_t start = out->own.length;
-            tl_byte_level_append(&out->own, text + span.start, span.end - span.start);
-            tl_pieces_push_own(out, start, piece.first && span.start == 0);
+            tl_byte_level_append(&out->own, text + stretch.start, stretch.end - stretch.start);
+            tl_pieces_push_own(out, start, piece.first && stretch.start == 0);
         }
     }
     bool good = !spaced.failed && !work->matches.failed;

@@ -40,10 +40,11 @@ static bool encode_stretch(const tl_tokenizer *t, tl_work *work, const char *tex
     if (!tl_added_split(&t->added, &t->added.normalized, text, length, &work->normalized, error))
         return false;
     for (size_t i = 0; i < work->normalized.count; i++) {
-        tl_span span = work->normalized.items[i];
-        if (span.id >= 0 ? !tl_ids_append(ids, &span.id, 1, error)
-                         : !encode_words(t, work, text + span.start, span.end - span.start,
-                                         first && span.start == 0, ids, error))
+        tl_stretch stretch = work->normalized.items[i];
+        if (stretch.id >= 0
+                ? !tl_ids_append(ids, &stretch.id, 1, error)
+                : !encode_words(t, work, text + stretch.start, stretch.end - stretch.start,
+                                first && stretch.start == 0, ids, error))
             return false;
     }
     return true;
@@ -53,10 +54,11 @@ static bool encode_text(const tl_tokenizer *t, tl_work *work, const char *text, 
                         tl_ids *ids, tl_error *error) {
     if (!tl_added_split(&t->added, &t->added.raw, text, length, &work->raw, error)) return false;
     for (size_t i = 0; i < work->raw.count; i++) {
-        tl_span span = work->raw.items[i];
-        if (span.id >= 0 ? !tl_ids_append(ids, &span.id, 1, error)
-                         : !encode_stretch(t, work, text + span.start, span.end - span.start,
-                                           span.start == 0, ids, error))
+        tl_stretch stretch = work->raw.items[i];
+        if (stretch.id >= 0
+                ? !tl_ids_append(ids, &stretch.id, 1, error)
+                : !encode_stretch(t, work, text + stretch.start, stretch.end - stretch.start,
+                                  stretch.start == 0, ids, error))
             return false;
     }
     return true;

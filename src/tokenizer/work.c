@@ -2,23 +2,23 @@
 
 #include <stdlib.h>
 
-void tl_spans_add(tl_spans *spans, size_t start, size_t end, int32_t id) {
-    if (spans->count == spans->capacity) {
-        size_t capacity = spans->capacity ? spans->capacity * 2 : 64;
-        tl_span *items = realloc(spans->items, capacity * sizeof *items);
+void tl_stretches_add(tl_stretches *stretches, size_t start, size_t end, int32_t id) {
+    if (stretches->count == stretches->capacity) {
+        size_t capacity = stretches->capacity ? stretches->capacity * 2 : 64;
+        tl_stretch *items = realloc(stretches->items, capacity * sizeof *items);
         if (!items) {
-            spans->failed = true;
+            stretches->failed = true;
             return;
         }
-        spans->items = items;
-        spans->capacity = capacity;
+        stretches->items = items;
+        stretches->capacity = capacity;
     }
-    spans->items[spans->count++] = (tl_span){start, end, id};
+    stretches->items[stretches->count++] = (tl_stretch){start, end, id};
 }
 
-void tl_spans_free(tl_spans *spans) {
-    free(spans->items);
-    *spans = (tl_spans){0};
+void tl_stretches_free(tl_stretches *stretches) {
+    free(stretches->items);
+    *stretches = (tl_stretches){0};
 }
 
 void tl_work_free(tl_work *work) {
@@ -28,9 +28,9 @@ void tl_work_free(tl_work *work) {
         tl_buffer_free(&work->normal[i]);
         tl_pieces_free(&work->pieces[i]);
     }
-    tl_spans_free(&work->raw);
-    tl_spans_free(&work->normalized);
-    tl_spans_free(&work->matches);
+    tl_stretches_free(&work->raw);
+    tl_stretches_free(&work->normalized);
+    tl_stretches_free(&work->matches);
     tl_matcher_free(work->matcher);
     free(work->memory);
     free(work->points);

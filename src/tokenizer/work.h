@@ -6,19 +6,19 @@
 #include "tokenizer/regex.h"
 
 /* A stretch of text: one that an added token or a pattern matched, or one between. */
-typedef struct tl_span {
+typedef struct tl_stretch {
     size_t start, end;
     int32_t id; /* of the added token; for patterns 1 where it matched; -1 between matches */
-} tl_span;
+} tl_stretch;
 
-typedef struct tl_spans {
-    tl_span *items;
+typedef struct tl_stretches {
+    tl_stretch *items;
     size_t count, capacity;
     bool failed;
-} tl_spans;
+} tl_stretches;
 
-void tl_spans_add(tl_spans *spans, size_t start, size_t end, int32_t id);
-void tl_spans_free(tl_spans *spans);
+void tl_stretches_add(tl_stretches *stretches, size_t start, size_t end, int32_t id);
+void tl_stretches_free(tl_stretches *stretches);
 
 /* A symbol of a word that is being merged. */
 typedef struct tl_symbol {
@@ -41,14 +41,14 @@ typedef struct tl_best {
 } tl_best;
 
 typedef struct tl_work {
-    tl_buffer repaired;       /* the text given, when it was not valid UTF-8 */
-    tl_buffer normal[2];      /* what normalizers write, in turn */
-    tl_buffer stand_ins;      /* a text as patterns see it */
-    tl_pieces pieces[2];      /* what pre-tokenizers and decoders write, in turn */
-    tl_spans raw, normalized; /* stretches between added tokens */
-    tl_spans matches;         /* of one pre-tokenizer or normalizer */
-    tl_matcher *matcher;      /* NULL until tl_work_matcher */
-    void *memory;             /* of the model, for one word */
+    tl_buffer repaired;           /* the text given, when it was not valid UTF-8 */
+    tl_buffer normal[2];          /* what normalizers write, in turn */
+    tl_buffer stand_ins;          /* a text as patterns see it */
+    tl_pieces pieces[2];          /* what pre-tokenizers and decoders write, in turn */
+    tl_stretches raw, normalized; /* stretches between added tokens */
+    tl_stretches matches;         /* of one pre-tokenizer or normalizer */
+    tl_matcher *matcher;          /* NULL until tl_work_matcher */
+    void *memory;                 /* of the model, for one word */
     size_t memory_size;
     int32_t *points; /* characters of a normalizer */
     size_t points_capacity;
