@@ -20,6 +20,31 @@ static bool check_range(const char *name, int64_t value, int64_t lowest, int64_t
                    (long long)value, (long long)lowest, (long long)highest);
 }
 
+/* How positions are told, and how many there are. */
+static bool complete_positions(tl_model_spec *spec, const char *where, tl_error *error) {
+    if (spec->position == TL_POSITION_ROTARY && !tl_rotary_complete(spec, where, error))
+        return false;
+    if (spec->position == TL_POSITION_RELATIVE &&
+        (spec->relative_buckets < 4 || spec->relative_buckets % 2 ||
+         !check_range("relative_attention_num_buckets", spec->relative_buckets, 4, 4096, where,
+                      error) ||
+         spec->relative_max_distance <= spec->relative_buckets / 2))
+        return tl_fail(error, TL_ERROR_FORMAT,
+                       "%s: %d relative buckets up to distance %d: expected an even number of "
+                       "buckets, at least 4, and a distance above half of it",
+                       where, spec->relative_buckets, spec->relative_max_distance);
+    if (spec->position == TL_POSITION_LEARNED) {
+        if (!check_range("the number of positions", spec->positions, 1, MOST_POSITIONS, where,
+                         error))
+            return false;
+        spec->max_length = spec->positions;
+    } else {
+        /* Computed, not looked up; beyond its positions a dynamic scaling depends on the length. */
+        spec->positions = spec->rope_scaling == TL_ROPE_DYNAMIC ? spec->max_length : INT32_MAX;
+    }
+    return true;
+}
+
 /* Fills in what follows from other fields and refuses what cannot be computed. */
 static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
     if (!check_range("the number of layers", spec->layers, 1, TL_MOST_LAYERS, where, error) ||
@@ -51,26 +76,7 @@ static bool complete(tl_model_spec *spec, const char *where, tl_error *error) {
     if (!(spec->norm_eps >= 0) || !isfinite(spec->norm_eps))
         return tl_fail(error, TL_ERROR_FORMAT, "%s: the norm's epsilon is %g: expected at least 0",
                        where, (double)spec->norm_eps);
-    if (spec->position == TL_POSITION_ROTARY && !tl_rotary_complete(spec, where, error))
-        return false;
-    if (spec->position == TL_POSITION_RELATIVE &&
-        (spec->relative_buckets < 4 || spec->relative_buckets % 2 ||
-         !check_range("relative_attention_num_buckets", spec->relative_buckets, 4, 4096, where,
-                      error) ||
-         spec->relative_max_distance <= spec->relative_buckets / 2))
-        return tl_fail(error, TL_ERROR_FORMAT,
-                       "%s: %d relative buckets up to distance %d: expected an even number of "
-                       "buckets, at least 4, and a distance above half of it",
-                       where, spec->relative_buckets, spec->relative_max_distance);
-    if (spec->position == TL_POSITION_LEARNED) {
-        if (!check_range("the number of positions", spec->positions, 1, MOST_POSITIONS, where,
-                         error))
-            return false;
-        spec->max_length = spec->positions;
-    } else {
-        /* Computed, not looked up; beyond its positions a dynamic scaling depends on the length. */
-        spec->positions = spec->rope_scaling == TL_ROPE_DYNAMIC ? spec->max_length : INT32_MAX;
-    }
+    if (!complete_positions(spec, where, error)) return false;
     if (spec->attention_scale == 0) spec->attention_scale = (float)(1 / sqrt(spec->head_dim));
     if (spec->embed_scale == 0) spec->embed_scale = 1;
     if (spec->head_scale == 0) spec->head_scale = 1;
