@@ -16,30 +16,13 @@ enum { MOST_PATH = 4096 };
 
 /* ---- JSON, in the order and the numbers that Python would write ---- */
 
-static void key(tl_buffer *out, const char *name) {
-    char last = out->length ? out->data[out->length - 1] : '{';
-    if (last != '{' && last != '[') tl_buffer_append_string(out, ", ");
-    tl_document_append_string(out, name, strlen(name));
-    tl_buffer_append_string(out, ": ");
-}
-
-static void put_raw(tl_buffer *out, const char *name, const char *value) {
-    key(out, name);
-    tl_buffer_append_string(out, value);
-}
-
-static void put_text(tl_buffer *out, const char *name, const char *text) {
-    key(out, name);
-    tl_document_append_string(out, text, strlen(text));
-}
-
 static void put_integer(tl_buffer *out, const char *name, int64_t value) {
-    key(out, name);
+    tl_document_put_name(out, name);
     tl_buffer_append_format(out, "%lld", (long long)value);
 }
 
 static void put_float(tl_buffer *out, const char *name, double value) {
-    key(out, name);
+    tl_document_put_name(out, name);
     if (isfinite(value))
         tl_text_append_python_float(out, value);
     else
@@ -117,7 +100,7 @@ static const char *text_or(const cJSON *object, const char *field, const char *f
 
 static void put_json(tl_buffer *out, const char *name, const cJSON *value) {
     char *text = value ? cJSON_PrintUnformatted(value) : NULL;
-    put_raw(out, name, text ? text : "null");
+    tl_document_put_raw(out, name, text ? text : "null");
     free(text);
 }
 
@@ -148,8 +131,8 @@ static void append_requests(tl_buffer *line, const tl_example *x) {
     tl_buffer_append_string(line, ", \"arguments\": {");
     for (int i = 0; i < x->n_choices; i++) {
         tl_buffer_append_format(line, "%s\"gen_args_%d\": {", i ? ", " : "", i);
-        put_text(line, "arg_0", x->contexts[i]);
-        put_text(line, "arg_1", x->continuations[i]);
+        tl_document_put_text(line, "arg_0", x->contexts[i]);
+        tl_document_put_text(line, "arg_1", x->continuations[i]);
         tl_buffer_append_byte(line, '}');
     }
     for (int pass = 0; pass < 2; pass++) {
@@ -175,7 +158,7 @@ static void append_hashes(writing *w, const tl_example *x, const char *target,
     hash_into(x->contexts[0], strlen(x->contexts[0]), w->sums->hashes, hex[1]);
     hash_into(target, target_length, w->sums->hashes, hex[2]);
     for (int i = 0; i < 3; i++)
-        put_text(&w->line, names[i], hex[i]);
+        tl_document_put_text(&w->line, names[i], hex[i]);
 }
 
 static void count(task_sums *sums, const tl_example *x) {
@@ -200,11 +183,11 @@ static bool write_sample(void *context, const tl_example *x) {
     tl_buffer_clear(&w->line);
     tl_buffer_append_format(&w->line, "{\"doc_id\": %lld, \"doc\": ", (long long)x->index);
     tl_document_append(&w->line, x->document, strlen(x->document), 0);
-    put_text(&w->line, "target", tl_buffer_string(&target));
+    tl_document_put_text(&w->line, "target", tl_buffer_string(&target));
     append_requests(&w->line, x);
-    put_text(&w->line, "filter", "none");
+    tl_document_put_text(&w->line, "filter", "none");
     bool norm = x->prediction_norm >= 0;
-    put_raw(&w->line, "metrics", norm ? "[\"acc\", \"acc_norm\"]" : "[\"acc\"]");
+    tl_document_put_raw(&w->line, "metrics", norm ? "[\"acc\", \"acc_norm\"]" : "[\"acc\"]");
     append_hashes(w, x, tl_buffer_string(&target), target.length);
     put_float(&w->line, "acc", x->prediction == x->gold);
     if (norm) put_float(&w->line, "acc_norm", x->prediction_norm == x->gold);
@@ -261,25 +244,25 @@ static void put_mean(tl_buffer *out, const char *metric, int64_t correct, int64_
     if (n > 1)
         put_float(out, name, sqrt((double)squares / (double)(n - 1)) / sqrt((double)n));
     else
-        put_text(out, name, "N/A");
+        tl_document_put_text(out, name, "N/A");
 }
 
 static void put_results(tl_buffer *out, const group *g, const task_sums *sums) {
-    key(out, "results");
+    tl_document_put_name(out, "results");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++) {
         const char *task = g->cells[i]->task;
-        key(out, task);
+        tl_document_put_name(out, task);
         tl_buffer_append_byte(out, '{');
-        put_text(out, "name", task);
-        put_text(out, "alias", task);
+        tl_document_put_text(out, "name", task);
+        tl_document_put_text(out, "alias", task);
         put_integer(out, "sample_len", sums[i].documents);
         put_mean(out, "acc", sums[i].correct, sums[i].documents);
         if (sums[i].norm) put_mean(out, "acc_norm", sums[i].correct_norm, sums[i].documents);
         tl_buffer_append_byte(out, '}');
     }
     tl_buffer_append_byte(out, '}');
-    put_raw(out, "group_subtasks", "{}");
+    tl_document_put_raw(out, "group_subtasks", "{}");
 }
 
 /* The harness orders these by the tasks' names. */
@@ -312,7 +295,7 @@ static void put_config(tl_buffer *out, const group *g, const tl_result_cell *cel
 }
 
 static void put_versions(tl_buffer *out, const group *g, const tl_result_cell *const *sorted) {
-    key(out, "versions");
+    tl_document_put_name(out, "versions");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++) {
         cJSON *config = read_fact(g, "task", sorted[i]->task);
@@ -334,33 +317,34 @@ static void put_tasks(tl_buffer *out, const group *g, const task_sums *sums, con
     }
     memcpy(sorted, g->cells, (size_t)g->count * sizeof *sorted);
     qsort(sorted, (size_t)g->count, sizeof *sorted, compare_tasks);
-    key(out, "configs");
+    tl_document_put_name(out, "configs");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++)
         put_config(out, g, sorted[i], dtype);
     tl_buffer_append_byte(out, '}');
     put_versions(out, g, sorted);
-    key(out, "n-shot");
+    tl_document_put_name(out, "n-shot");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++)
         put_integer(out, sorted[i]->task, sorted[i]->shots);
     tl_buffer_append_byte(out, '}');
-    key(out, "higher_is_better");
+    tl_document_put_name(out, "higher_is_better");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++) {
         int k = 0;
         while (g->cells[k] != sorted[i])
             k++;
-        put_raw(out, sorted[i]->task,
-                sums[k].norm ? "{\"acc\": true, \"acc_norm\": true}" : "{\"acc\": true}");
+        tl_document_put_raw(out, sorted[i]->task,
+                            sums[k].norm ? "{\"acc\": true, \"acc_norm\": true}"
+                                         : "{\"acc\": true}");
     }
     tl_buffer_append_byte(out, '}');
     free(sorted);
-    key(out, "n-samples");
+    tl_document_put_name(out, "n-samples");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++) {
         double rows = tl_store_measure(g->store, g->cells[i]->store_id, "rows_in_split");
-        key(out, g->cells[i]->task);
+        tl_document_put_name(out, g->cells[i]->task);
         tl_buffer_append_byte(out, '{');
         put_integer(out, "original", isnan(rows) ? g->cells[i]->planned : (int64_t)rows);
         put_integer(out, "effective", sums[i].documents);
@@ -377,25 +361,25 @@ static void put_model(tl_buffer *out, const group *g, const char *dtype) {
     bool batched = cJSON_IsTrue(tl_json_get(identity, "batched"));
     char torch[64];
     snprintf(torch, sizeof torch, "torch.%s", dtype);
-    key(out, "config");
+    tl_document_put_name(out, "config");
     tl_buffer_append_string(out, "{\"model\": \"hf\", \"model_args\": {");
-    put_text(out, "pretrained", g->name);
-    put_text(out, "dtype", dtype);
+    tl_document_put_text(out, "pretrained", g->name);
+    tl_document_put_text(out, "dtype", dtype);
     if (strcmp(bos, "auto") != 0)
-        put_raw(out, "add_bos_token", strcmp(bos, "on") == 0 ? "true" : "false");
+        tl_document_put_raw(out, "add_bos_token", strcmp(bos, "on") == 0 ? "true" : "false");
     tl_buffer_append_byte(out, '}');
     put_integer(out, "model_num_parameters", cell->model.parameters);
-    put_text(out, "model_dtype", torch);
-    put_text(out, "model_revision", "main");
-    put_text(out, "model_sha", "");
-    put_text(out, "batch_size", batched ? "auto" : "1");
-    put_raw(out, "batch_sizes", "[]");
-    put_text(out, "device", "cpu");
-    put_raw(out, "use_cache", "null");
+    tl_document_put_text(out, "model_dtype", torch);
+    tl_document_put_text(out, "model_revision", "main");
+    tl_document_put_text(out, "model_sha", "");
+    tl_document_put_text(out, "batch_size", batched ? "auto" : "1");
+    tl_document_put_raw(out, "batch_sizes", "[]");
+    tl_document_put_text(out, "device", "cpu");
+    tl_document_put_raw(out, "use_cache", "null");
     if (limit && limit->valuedouble > 0)
         put_float(out, "limit", limit->valuedouble);
     else
-        put_raw(out, "limit", "null");
+        tl_document_put_raw(out, "limit", "null");
     tl_buffer_append_string(out, ", \"bootstrap_iters\": 100000, \"gen_kwargs\": {}, "
                                  "\"random_seed\": 0, \"numpy_seed\": 1234, \"torch_seed\": 1234, "
                                  "\"fewshot_seed\": 1234}");
@@ -407,28 +391,28 @@ static void put_environment(tl_buffer *out, const group *g) {
                                          "tokenizer_bos_token", "eot_token_id", "max_length"};
     const tl_result_device *device = &g->results->devices[g->cells[0]->device];
     cJSON *model = read_fact(g, "model", g->cells[0]->model.id);
-    put_raw(out, "git_hash", "null");
+    tl_document_put_raw(out, "git_hash", "null");
     put_float(out, "date", g->seconds);
-    key(out, "pretty_env_info");
+    tl_document_put_name(out, "pretty_env_info");
     tl_buffer_append_string(out, "\"tinyllm " TINYLLM_VERSION "; ");
     for (const char *c = device->name; *c; c++)
         if ((unsigned char)*c >= 0x20 && *c != '"' && *c != '\\') tl_buffer_append_byte(out, *c);
     tl_buffer_append_byte(out, '"');
-    put_raw(out, "transformers_version", "null");
-    put_raw(out, "lm_eval_version", "null");
-    put_raw(out, "upper_git_hash", "null");
+    tl_document_put_raw(out, "transformers_version", "null");
+    tl_document_put_raw(out, "lm_eval_version", "null");
+    tl_document_put_raw(out, "upper_git_hash", "null");
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
         put_json(out, tokens[i], tl_json_get(model, tokens[i]));
     cJSON_Delete(model);
 }
 
 static void put_hashes(tl_buffer *out, const group *g, const task_sums *sums) {
-    key(out, "task_hashes");
+    tl_document_put_name(out, "task_hashes");
     tl_buffer_append_byte(out, '{');
     for (int i = 0; i < g->count; i++) {
         char hex[TL_HEX_SIZE] = "";
         tl_digest_finish(sums[i].hashes, hex);
-        put_text(out, g->cells[i]->task, hex);
+        tl_document_put_text(out, g->cells[i]->task, hex);
     }
     tl_buffer_append_byte(out, '}');
 }
@@ -441,31 +425,31 @@ static void put_names(tl_buffer *out, const group *g) {
             total += g->cells[i]->finished - g->cells[i]->started;
     sanitize(g->name, sanitized, sizeof sanitized);
     snprintf(seconds, sizeof seconds, "%.6f", total);
-    put_text(out, "model_source", "hf");
-    put_text(out, "model_name", g->name);
-    put_text(out, "model_name_sanitized", sanitized);
+    tl_document_put_text(out, "model_source", "hf");
+    tl_document_put_text(out, "model_name", g->name);
+    tl_document_put_text(out, "model_name_sanitized", sanitized);
     tl_buffer_append_string(out,
                             ", \"system_instruction\": null, \"system_instruction_sha\": null, "
                             "\"fewshot_as_multiturn\": null, \"chat_template\": null, "
                             "\"chat_template_sha\": null");
-    put_text(out, "total_evaluation_time_seconds", seconds);
+    tl_document_put_text(out, "total_evaluation_time_seconds", seconds);
 }
 
 /* Our own: what became of each cell, what its number means, and every measure. */
 static void put_ours(tl_buffer *out, const group *g, const task_sums *sums) {
-    key(out, "tinyllm");
+    tl_document_put_name(out, "tinyllm");
     tl_buffer_append_byte(out, '{');
-    put_text(out, "version", TINYLLM_VERSION);
+    tl_document_put_text(out, "version", TINYLLM_VERSION);
     for (int i = 0; i < g->count; i++) {
         const tl_result_cell *cell = g->cells[i];
         double low, high;
         tl_wilson(sums[i].correct, sums[i].documents, &low, &high);
-        key(out, cell->task);
+        tl_document_put_name(out, cell->task);
         tl_buffer_append_byte(out, '{');
-        put_text(out, "verdict", tl_verdict_name(cell->verdict));
-        put_text(out, "reason", cell->reason);
-        put_text(out, "precision", cell->precision);
-        put_text(out, "dtype", cell->dtype);
+        tl_document_put_text(out, "verdict", tl_verdict_name(cell->verdict));
+        tl_document_put_text(out, "reason", cell->reason);
+        tl_document_put_text(out, "precision", cell->precision);
+        tl_document_put_text(out, "dtype", cell->dtype);
         put_integer(out, "skipped", sums[i].skipped);
         put_integer(out, "truncated", sums[i].truncated);
         put_float(out, "acc_wilson_low", low);
@@ -473,11 +457,12 @@ static void put_ours(tl_buffer *out, const group *g, const task_sums *sums) {
         put_float(out, "chance", cell->chance);
         put_float(out, "p_against_chance",
                   tl_binomial_p(sums[i].correct, sums[i].documents, cell->chance));
-        put_raw(out, "collapsed",
-                cell->labels && tl_collapsed(cell->predicted, cell->labels) ? "true" : "false");
+        tl_document_put_raw(out, "collapsed",
+                            cell->labels && tl_collapsed(cell->predicted, cell->labels) ? "true"
+                                                                                        : "false");
         if (sums[i].bytes) put_mean(out, "acc_bytes", sums[i].correct_bytes, sums[i].documents);
-        put_raw(out, "identity", *cell->identity ? cell->identity : "{}");
-        key(out, "measures");
+        tl_document_put_raw(out, "identity", *cell->identity ? cell->identity : "{}");
+        tl_document_put_name(out, "measures");
         tl_buffer_append_byte(out, '{');
         for (int k = 0; k < cell->measure_count; k++)
             put_float(out, cell->measures[k].name, cell->measures[k].value);

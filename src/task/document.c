@@ -141,3 +141,20 @@ void tl_document_append(tl_buffer *out, const char *text, size_t length, int ind
     }
     tl_buffer_free(&plain);
 }
+
+void tl_document_put_name(tl_buffer *out, const char *name) {
+    if (out->length && !strchr("{[", out->data[out->length - 1]))
+        tl_buffer_append_string(out, ", ");
+    tl_document_append_string(out, name, strlen(name));
+    tl_buffer_append_string(out, ": ");
+}
+
+void tl_document_put_text(tl_buffer *out, const char *name, const char *text) {
+    tl_document_put_name(out, name);
+    tl_document_append_string(out, text, strlen(text));
+}
+
+void tl_document_put_raw(tl_buffer *out, const char *name, const char *json) {
+    tl_document_put_name(out, name);
+    tl_buffer_append_string(out, json);
+}

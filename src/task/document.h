@@ -12,4 +12,10 @@ void tl_document_append(tl_buffer *out, const char *text, size_t length, int ind
 /* Appends a string with Python's escapes (ensure_ascii=False), quotes included. */
 void tl_document_append_string(tl_buffer *out, const char *text, size_t length);
 
+/* "name": as json.dumps separates fields, after what stands in the object so far. */
+void tl_document_put_name(tl_buffer *out, const char *name);
+/* A field, its value a text, or JSON as it stands. */
+void tl_document_put_text(tl_buffer *out, const char *name, const char *text);
+void tl_document_put_raw(tl_buffer *out, const char *name, const char *json);
+
 #endif

@@ -4,21 +4,10 @@
 
 #include <string.h>
 
-static void append_text(tl_buffer *json, const char *name, const char *text) {
-    if (json->length && json->data[json->length - 1] != '{') tl_buffer_append_string(json, ", ");
-    tl_buffer_append_format(json, "\"%s\": ", name);
-    tl_document_append_string(json, text, strlen(text));
-}
-
-static void append_raw(tl_buffer *json, const char *name, const char *value) {
-    if (json->data[json->length - 1] != '{') tl_buffer_append_string(json, ", ");
-    tl_buffer_append_format(json, "\"%s\": %s", name, value);
-}
-
 static void append_template(tl_buffer *json, const char *name, const tl_template *t) {
     tl_buffer text = {0};
     tl_template_to_jinja(t, &text);
-    append_text(json, name, tl_buffer_string(&text));
+    tl_document_put_text(json, name, tl_buffer_string(&text));
     tl_buffer_free(&text);
 }
 
@@ -43,9 +32,9 @@ static void append_list(tl_buffer *json, const char *name, const tl_template_lis
     tl_buffer_append_string(&jinja, "]}}");
     tl_buffer_append_string(&texts, "]");
     if (fields)
-        append_text(json, name, tl_buffer_string(&jinja));
+        tl_document_put_text(json, name, tl_buffer_string(&jinja));
     else
-        append_raw(json, name, tl_buffer_string(&texts));
+        tl_document_put_raw(json, name, tl_buffer_string(&texts));
     tl_buffer_free(&jinja);
     tl_buffer_free(&texts);
 }
@@ -53,11 +42,11 @@ static void append_list(tl_buffer *json, const char *name, const tl_template_lis
 static void append_source(tl_buffer *json, const tl_task *task, const tl_method *m) {
     const char *study = task->methods[TL_PROTOCOL_STUDY].split;
     bool test = strcmp(m->split, "test") == 0;
-    if (m->source.dataset) append_text(json, "dataset_path", m->source.dataset);
-    if (m->source.config) append_text(json, "dataset_name", m->source.config);
-    if (m->shots_split) append_text(json, "training_split", m->shots_split);
-    append_text(json, "validation_split", test && study ? study : m->split);
-    if (test) append_text(json, "test_split", m->split);
+    if (m->source.dataset) tl_document_put_text(json, "dataset_path", m->source.dataset);
+    if (m->source.config) tl_document_put_text(json, "dataset_name", m->source.config);
+    if (m->shots_split) tl_document_put_text(json, "training_split", m->shots_split);
+    tl_document_put_text(json, "validation_split", test && study ? study : m->split);
+    if (test) tl_document_put_text(json, "test_split", m->split);
 }
 
 static void append_asking(tl_buffer *json, const tl_method *m) {
@@ -78,13 +67,13 @@ bool tl_task_harness_config(const tl_task *task, tl_buffer *json) {
     const tl_method *m = &task->methods[TL_PROTOCOL_LOGLIKELIHOOD];
     if (!m->defined) return false;
     tl_buffer_append_byte(json, '{');
-    append_text(json, "task", task->name);
+    tl_document_put_text(json, "task", task->name);
     append_source(json, task, m);
     append_asking(json, m);
-    append_raw(json, "unsafe_code", "false");
-    append_text(json, "description", "");
-    append_text(json, "target_delimiter", m->delimiter);
-    append_text(json, "fewshot_delimiter", "\n\n");
+    tl_document_put_raw(json, "unsafe_code", "false");
+    tl_document_put_text(json, "description", "");
+    tl_document_put_text(json, "target_delimiter", m->delimiter);
+    tl_document_put_text(json, "fewshot_delimiter", "\n\n");
     tl_buffer_append_string(json, ", \"metric_list\": [");
     tl_buffer_append_format(json, metric, "acc");
     if (m->norm) tl_buffer_append_string(json, ", ");
@@ -92,8 +81,8 @@ bool tl_task_harness_config(const tl_task *task, tl_buffer *json) {
     tl_buffer_append_string(json, "], \"output_type\": \"multiple_choice\", \"repeats\": 1");
     tl_buffer_append_string(json, ", \"metadata\": {");
     bool number = m->version && strspn(m->version, "0123456789.") == strlen(m->version);
-    if (m->version && number) append_raw(json, "version", m->version);
-    if (m->version && !number) append_text(json, "version", m->version);
+    if (m->version && number) tl_document_put_raw(json, "version", m->version);
+    if (m->version && !number) tl_document_put_text(json, "version", m->version);
     tl_buffer_append_string(json, "}}");
     return !json->failed;
 }
