@@ -106,6 +106,5 @@ bool tl_cell_done(const tl_result_cell *cell) {
 }
 
 bool tl_cell_waiting(const tl_result_cell *cell) {
-    return cell->verdict == TL_VERDICT_PLANNED || cell->verdict == TL_VERDICT_RUNNING ||
-           cell->verdict == TL_VERDICT_INTERRUPTED;
+    return tl_verdict_waits(cell->verdict);
 }

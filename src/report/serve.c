@@ -72,9 +72,7 @@ static bool survey_cell(void *context, const tl_store_cell *cell) {
         s->done += cell->examples;
         return true;
     }
-    bool waits = cell->verdict == TL_VERDICT_PLANNED || cell->verdict == TL_VERDICT_RUNNING ||
-                 cell->verdict == TL_VERDICT_INTERRUPTED;
-    if (!waits) {
+    if (!tl_verdict_waits(cell->verdict)) {
         s->cells_ended++;
         return true;
     }

@@ -47,6 +47,7 @@ typedef enum tl_verdict {
     TL_VERDICT_COUNT
 } tl_verdict;
 const char *tl_verdict_name(tl_verdict verdict); /* "done", "predicted_oom", … */
+bool tl_verdict_waits(tl_verdict verdict);       /* planned, running or interrupted */
 
 /* A device: where a cell ran. `facts` is a JSON object (CPU, kernel, memory, governor …). The same
  * fingerprint is the same device. */

@@ -110,6 +110,11 @@ const char *tl_verdict_name(tl_verdict verdict) {
     return (unsigned)verdict < TL_VERDICT_COUNT ? verdict_names[verdict] : "unknown";
 }
 
+bool tl_verdict_waits(tl_verdict verdict) {
+    return verdict == TL_VERDICT_PLANNED || verdict == TL_VERDICT_RUNNING ||
+           verdict == TL_VERDICT_INTERRUPTED;
+}
+
 void tl_verdict_parse(const char *name, tl_verdict *verdict) {
     for (int i = 0; i < TL_VERDICT_COUNT; i++)
         if (strcmp(name, verdict_names[i]) == 0) *verdict = (tl_verdict)i;
