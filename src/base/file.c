@@ -85,12 +85,12 @@ char *tl_file_read(const char *path, size_t limit, size_t *length, tl_error *err
     return tl_buffer_take(&content);
 }
 
-static bool write_all(int fd, const char *data, size_t length) {
-    while (length > 0) {
-        ssize_t put = write(fd, data, length);
+bool tl_file_put(int fd, const void *data, size_t length) {
+    for (const char *at = data; length > 0;) {
+        ssize_t put = write(fd, at, length);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return false;
-        data += put;
+        if (put <= 0) return false;
+        at += put;
         length -= (size_t)put;
     }
     return true;
@@ -106,7 +106,7 @@ bool tl_file_write(const char *path, const void *data, size_t length, tl_error *
         tl_buffer_free(&name);
         return false;
     }
-    bool good = write_all(fd, data, length) && fsync(fd) == 0;
+    bool good = tl_file_put(fd, data, length) && fsync(fd) == 0;
     if (close(fd) != 0) good = false;
     if (good && rename(name.data, path) != 0) good = false;
     if (!good) {
@@ -155,4 +155,9 @@ char *tl_path_join(const char *directory, const char *name) {
 const char *tl_path_base(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+bool tl_path_ends(const char *path, const char *end) {
+    size_t length = strlen(path), tail = strlen(end);
+    return length >= tail && strcmp(path + length - tail, end) == 0;
 }

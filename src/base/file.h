@@ -21,6 +21,9 @@ char *tl_file_read(const char *path, size_t limit, size_t *length, tl_error *err
 /* Writes beside `path` and renames, with the data synced first. */
 bool tl_file_write(const char *path, const void *data, size_t length, tl_error *error);
 
+/* Writes all of it to a descriptor; false with errno set. */
+bool tl_file_put(int fd, const void *data, size_t length);
+
 bool tl_file_exists(const char *path);
 bool tl_dir_exists(const char *path);
 
@@ -32,5 +35,8 @@ char *tl_path_join(const char *directory, const char *name);
 
 /* The part after the last "/"; "" where the path ends in one. */
 const char *tl_path_base(const char *path);
+
+/* Does the path end in `end` (".json")? */
+bool tl_path_ends(const char *path, const char *end);
 
 #endif

@@ -161,17 +161,6 @@ static bool has_size(const char *path, uint64_t size) {
     return lstat(path, &status) == 0 && S_ISREG(status.st_mode) && (uint64_t)status.st_size == size;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length) {
-    while (length > 0) {
-        ssize_t put = write(fd, bytes, length);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return false;
-        bytes += put;
-        length -= (size_t)put;
-    }
-    return true;
-}
-
 /* The digests a content must have: SHA-256, and git's SHA-1 where that is its name. */
 typedef struct digests {
     tl_digest *sha256, *sha1;
@@ -203,7 +192,7 @@ static bool stream(reader *r, const tl_bundle_file *file, int fd) {
         if (!good || got == 0) break;
         tl_digest_update(d.sha256, r->chunk, got);
         if (strlen(file->blob) == 40) tl_digest_update(d.sha1, r->chunk, got);
-        if (fd >= 0 && !write_all(fd, r->chunk, got))
+        if (fd >= 0 && !tl_file_put(fd, r->chunk, got))
             good = tl_fail_errno(r->error, "%s: cannot write to the cache", r->cache);
         r->done += got;
         if (good && !r->tick(r->context, r->done, r->total))

@@ -24,17 +24,6 @@ typedef struct writer {
     tl_error *error;
 } writer;
 
-static bool write_out(writer *w, const char *bytes, size_t length) {
-    while (length > 0) {
-        ssize_t put = write(w->fd, bytes, length);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return tl_fail_errno(w->error, "%s: cannot write", w->path);
-        bytes += put;
-        length -= (size_t)put;
-    }
-    return true;
-}
-
 /* Compresses bytes; `last` ends the stream. */
 static bool put(writer *w, const void *bytes, size_t length, bool last) {
     ZSTD_inBuffer in = {bytes, length, 0};
@@ -45,7 +34,8 @@ static bool put(writer *w, const void *bytes, size_t length, bool last) {
         if (ZSTD_isError(left))
             return tl_fail(w->error, TL_ERROR_MEMORY, "%s: zstd: %s", w->path,
                            ZSTD_getErrorName(left));
-        if (!write_out(w, w->out, out.pos)) return false;
+        if (!tl_file_put(w->fd, w->out, out.pos))
+            return tl_fail_errno(w->error, "%s: cannot write", w->path);
     } while (last ? left > 0 : in.pos < in.size);
     return true;
 }

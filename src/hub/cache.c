@@ -286,11 +286,6 @@ bool tl_cache_check_links(const char *snapshot, const tl_repo *repo, tl_error *e
     return good;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool holds_file(const char *directory, const char *name) {
     char path[PATH_MAX];
     return tl_put_path(path, sizeof path, NULL, "%s/%s", directory, name) && tl_file_exists(path);
@@ -330,8 +325,9 @@ bool tl_cache_check_model(const char *snapshot, const tl_repo *repo, tl_error *e
     if (!tl_cache_list(snapshot, &names, error)) return false;
     bool weights = false;
     for (int i = 0; i < names.count; i++)
-        weights |= ends_with(names.items[i], ".gguf") ||
-                   ends_with(names.items[i], ".safetensors") || ends_with(names.items[i], ".bin");
+        weights |= tl_path_ends(names.items[i], ".gguf") ||
+                   tl_path_ends(names.items[i], ".safetensors") ||
+                   tl_path_ends(names.items[i], ".bin");
     tl_names_free(&names);
     return weights || incomplete(repo, snapshot, error, "no weights");
 }
@@ -343,7 +339,7 @@ static bool find_model(const char *model, bool weights, char *path, size_t size,
         return tl_fail(error, TL_ERROR_IO,
                        "%s: one file: expected the directory of a Hugging Face checkpoint "
                        "(config.json, weights, tokenizer)%s",
-                       model, ends_with(model, ".gguf") ? "; GGUF files are llama.cpp's" : "");
+                       model, tl_path_ends(model, ".gguf") ? "; GGUF files are llama.cpp's" : "");
     char cache[PATH_MAX];
     tl_repo repo;
     if (!tl_repo_parse(TL_REPO_MODEL, model, &repo, NULL))

@@ -7,11 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* ---- splits of datasets
  * ------------------------------------------------------------------------------------------- */
 
@@ -19,7 +14,7 @@ static bool ends_with(const char *text, const char *end) {
 static bool split_directory(const char *path, const char *split, char *directory, size_t size) {
     size_t length = strlen(split);
     const char *base = tl_path_base(path);
-    if (!ends_with(base, ".parquet")) return false;
+    if (!tl_path_ends(base, ".parquet")) return false;
     size_t stem = strlen(base) - strlen(".parquet");
     const char *end = base;
     if (strncmp(base, split, length) == 0 &&

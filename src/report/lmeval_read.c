@@ -17,17 +17,12 @@ static bool begins(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-static bool ends(const char *text, const char *with) {
-    size_t length = strlen(text), end = strlen(with);
-    return length >= end && strcmp(text + length - end, with) == 0;
-}
-
 /* The newest results_*.json right in the folder (their names end in the time); "" for none. */
 static void newest_results(const char *directory, char name[256]) {
     name[0] = 0;
     DIR *folder = opendir(directory);
     for (const struct dirent *entry; folder && (entry = readdir(folder));)
-        if (begins(entry->d_name, "results_") && ends(entry->d_name, ".json") &&
+        if (begins(entry->d_name, "results_") && tl_path_ends(entry->d_name, ".json") &&
             strcmp(entry->d_name, name) > 0)
             snprintf(name, 256, "%s", entry->d_name);
     if (folder) closedir(folder);
