@@ -13,7 +13,15 @@ enum {
     PARTS = 4, /* vectors in a tile of keys */
     TILE_KEYS = PARTS * VL,
     MOST_ROWS = 6,
+    AHEAD = 16, /* keys: rows of the stores lie apart, so that the processor does not foresee them */
 };
+
+/* Asks for n floats of the store's row of a key. */
+INLINE void fetch_key(const float *store, int64_t stride, const int32_t *slots, int32_t key,
+                      int n) {
+    for (int i = 0; i < n; i += 16)
+        __builtin_prefetch(store + slots[key] * stride + i, 0, 3);
+}
 
 /* One query of one head. */
 typedef struct query_row {
@@ -48,6 +56,9 @@ static void gather(const work *w, int32_t first) {
         int32_t count = tl_min(VL, w->keys - first - part);
         for (int i = 0; i < VL; i++)
             keys[i] = i < count ? w->k + w->slots[first + part + i] * w->op->kv_stride : NULL;
+        int32_t next = first + part + TILE_KEYS;
+        for (int32_t key = next; key < tl_min(next + VL, w->keys); key++)
+            fetch_key(w->k, w->op->kv_stride, w->slots, key, dim);
         int32_t d = 0;
         for (; d + VL <= dim; d += VL) {
             vf block[VL];
@@ -169,6 +180,7 @@ INLINE void mix(const int R, const int N, const work *w, const query_row *rows, 
     }
     for (int32_t key = first; key < end; key++) {
         const float *value = w->v + w->slots[key] * w->op->kv_stride + d;
+        fetch_key(w->v + d, w->op->kv_stride, w->slots, tl_min(key + AHEAD, end - 1), N * VL);
         vf column[4];
         UNROLL for (int i = 0; i < N; i++) column[i] =
             n == VL ? v_load(value + i * VL) : v_load_n(value, n);
