@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_error *error) {
-    enum { PAGE = 4096 };
+    enum { PAGE = 4096, WORTH_HUGE_PAGES = 8 << 20 };
     if (bytes <= region->bytes) return true;
     if (bytes > SIZE_MAX / 2) return tl_fail_memory(error, bytes, what);
     bytes = (bytes + PAGE - 1) / PAGE * PAGE;
@@ -17,6 +17,7 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
     }
     void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return tl_fail_memory(error, bytes, what);
+    if (bytes >= WORTH_HUGE_PAGES) madvise(data, bytes, MADV_HUGEPAGE);
     *region = (tl_region){.data = data, .bytes = bytes};
     return true;
 }

@@ -137,12 +137,15 @@ static void check_attention_cuts(const attention_case *c, const attention_data *
 
 static void check_attention(tl_compute *compute) {
     static const attention_case cases[] = {
-        {1, 1, 1, 1, 1, true, 0, false, false},     {2, 1, 3, 5, 5, true, 0, false, false},
-        {3, 3, 64, 70, 70, true, 0, false, false},  {9, 3, 64, 150, 33, true, 0, false, false},
-        {14, 2, 64, 300, 1, true, 0, false, false}, {4, 4, 20, 131, 131, true, 17, false, false},
-        {4, 2, 80, 90, 40, true, 0, true, false},   {6, 6, 64, 77, 77, false, 0, false, true},
-        {8, 8, 32, 67, 3, false, 0, false, false},  {2, 2, 128, 257, 257, true, 100, false, false},
-        {12, 12, 33, 65, 65, true, 0, false, true}, {71, 1, 16, 40, 12, true, 0, false, false},
+        {1, 1, 1, 1, 1, true, 0, false, false},      {2, 1, 3, 5, 5, true, 0, false, false},
+        {3, 3, 64, 70, 70, true, 0, false, false},   {9, 3, 64, 150, 33, true, 0, false, false},
+        {14, 2, 64, 300, 1, true, 0, false, false},  {4, 4, 20, 131, 131, true, 17, false, false},
+        {4, 2, 80, 90, 40, true, 0, true, false},    {6, 6, 64, 77, 77, false, 0, false, true},
+        {8, 8, 32, 67, 3, false, 0, false, false},   {2, 2, 128, 257, 257, true, 100, false, false},
+        {12, 12, 33, 65, 65, true, 0, false, true},  {71, 1, 16, 40, 12, true, 0, false, false},
+        {9, 3, 64, 700, 1, true, 0, false, false},   {5, 5, 33, 450, 1, true, 0, true, false},
+        {3, 3, 96, 610, 2, true, 301, false, false}, {1, 1, 8, 900, 1, true, 0, false, false},
+        {6, 3, 80, 333, 1, false, 0, false, true},   {7, 7, 128, 1025, 1, true, 500, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const attention_case *c = &cases[i];
