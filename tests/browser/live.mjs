@@ -22,17 +22,19 @@ function serve() {
   });
 }
 
+/* The page may look while a run is being written: each state is waited for, to its last part. */
 async function growsWhileLookedAt(page) {
   assert.match(await page.evaluate("document.getElementById('message').textContent"), /no cells yet/);
   execFileSync(makeRun, [directory, '2', '2', '30']);
+  await page.until("document.getElementById('progress-text').textContent.includes('120 of 120 examples · 4 of 4 cells')");
   await page.until("document.querySelectorAll('#table tbody tr').length === 2");
-  assert.match(await page.evaluate("document.getElementById('progress-text').textContent"), /120 of 120 examples · 4 of 4 cells/);
   execFileSync(makeRun, [directory, '3', '3', '30', 'troubled']);
-  await page.until("document.querySelectorAll('#table tbody tr').length === 3");
-  assert.deepEqual(await texts(page, '#table thead th'), ['Model', 'Parameters', 'ARC-e', 'BoolQ', 'OBQA', 'Avg.']);
   await page.until("document.getElementById('progress-text').textContent.includes('now tiny-c-60M on OBQA: 7 of 30')");
-  assert.equal(await page.evaluate("document.querySelector('[role=progressbar]').getAttribute('aria-valuenow')"), '90');
-  assert.match(await page.evaluate("document.getElementById('missing').textContent"), /97 % of the system's memory/);
+  await page.until("document.getElementById('missing').textContent.includes(\"97 % of the system's memory\")");
+  await page.until("document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') === '90'");
+  await page.until("document.querySelectorAll('#table tbody tr').length === 3");
+  await page.until("document.querySelectorAll('#table thead th').length === 6");
+  assert.deepEqual(await texts(page, '#table thead th'), ['Model', 'Parameters', 'ARC-e', 'BoolQ', 'OBQA', 'Avg.']);
 }
 
 async function showsExamples(page) {
