@@ -3,6 +3,7 @@
 
 const live = !byId('report');
 let report = { runs: [], devices: [], cells: [], groups: [], measures: [] };
+let reportVersion = null; // of the run, where it is served
 let rows = []; // one for each model under the same conditions
 
 function embedded(id) {
@@ -11,7 +12,13 @@ function embedded(id) {
 }
 
 async function loadReport() {
-  report = live ? await (await fetch('report.json')).json() : embedded('report');
+  if (live) {
+    const answer = await fetch('report.json');
+    report = await answer.json();
+    reportVersion = answer.headers.get('ETag');
+  } else {
+    report = embedded('report');
+  }
   report.cells.forEach((cell, index) => {
     cell.index = index;
     cell.deviceName = report.devices[cell.device].name;

@@ -15,13 +15,11 @@ function showProgress(state) {
 
 function listen(redraw) {
   const events = new EventSource('events');
-  let version = null;
   events.addEventListener('progress', (event) => {
     const state = JSON.parse(event.data);
     byId('message').hidden = true;
     showProgress(state);
-    if (version !== null && version !== state.version) redraw();
-    version = state.version;
+    if (reportVersion !== `"${state.version}"`) redraw();
   });
   events.addEventListener('error', () => {
     byId('message').textContent = 'The connection to tinyllm serve is lost; trying again.';

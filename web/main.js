@@ -115,10 +115,7 @@ async function start() {
     observer.disconnect();
     if (!browser.cell) showExamples(report.cells[cellIndex]);
   }).observe(byId('cell'));
-  if (live) listen(async () => {
-    await loadReport();
-    drawAll();
-  });
+  if (live) listen(() => loadReport().then(drawAll, () => {})); // the next event asks again
   document.documentElement.dataset.ready = 'true';
 }
 

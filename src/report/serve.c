@@ -185,15 +185,25 @@ static const char empty_report[] =
     "{\"format\":\"tinyllm-report-1\",\"measures\":[],\"runs\":[],\"devices\":[],\"cells\":[],"
     "\"groups\":[]}";
 
+/* A report, named by the version of the run that it shows: what an event must differ from to tell
+ * the page anything new. */
+static enum MHD_Result answer_version(struct MHD_Connection *connection, uint64_t version,
+                                      const char *text, size_t length) {
+    char tag[32];
+    snprintf(tag, sizeof tag, "\"%016llx\"", (unsigned long long)version);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(length, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    if (response) MHD_add_response_header(response, "ETag", tag);
+    return queue(connection, MHD_HTTP_OK, "application/json", response);
+}
+
 /* The report is made anew only when a verdict has changed since. */
 static enum MHD_Result answer_report(tl_server *server, struct MHD_Connection *connection) {
     survey s;
     tl_error error = {0};
     bool there = take_survey(server->directory, &s, &error);
     tl_buffer_free(&s.running);
-    if (!there)
-        return answer(connection, MHD_HTTP_OK, "application/json", empty_report,
-                      sizeof empty_report - 1);
+    if (!there) return answer_version(connection, s.version, empty_report, sizeof empty_report - 1);
     pthread_mutex_lock(&server->lock);
     bool good = true;
     if (server->report.length == 0 || server->version != s.version) {
@@ -204,8 +214,8 @@ static enum MHD_Result answer_report(tl_server *server, struct MHD_Connection *c
         server->version = s.version;
     }
     enum MHD_Result result =
-        good ? answer(connection, MHD_HTTP_OK, "application/json", server->report.data,
-                      server->report.length)
+        good ? answer_version(connection, server->version, server->report.data,
+                              server->report.length)
              : refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, error.message);
     pthread_mutex_unlock(&server->lock);
     return result;

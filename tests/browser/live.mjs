@@ -28,6 +28,9 @@ async function growsWhileLookedAt(page) {
   execFileSync(makeRun, [directory, '2', '2', '30']);
   await page.until("document.getElementById('progress-text').textContent.includes('120 of 120 examples · 4 of 4 cells')");
   await page.until("document.querySelectorAll('#table tbody tr').length === 2");
+  /* As if the run had grown between the report and the first event: the next one brings it. */
+  await page.evaluate("(() => { document.querySelector('#table tbody').replaceChildren(); reportVersion = 'an older one'; })()");
+  await page.until("document.querySelectorAll('#table tbody tr').length === 2");
   execFileSync(makeRun, [directory, '3', '3', '30', 'troubled']);
   await page.until("document.getElementById('progress-text').textContent.includes('now tiny-c-60M on OBQA: 7 of 30')");
   await page.until("document.getElementById('missing').textContent.includes(\"97 % of the system's memory\")");
