@@ -197,7 +197,7 @@ bool tl_pair_encode(const tl_model_spec *spec, const tl_tokenizer *tokenizer, tl
     return ok;
 }
 
-static void pair_path(const tl_pair *pair, tl_ask *asks, tl_path *path) {
+void tl_pair_path(const tl_pair *pair, tl_ask *asks, tl_path *path) {
     *path = (tl_path){pair->encoder.data,
                       (int32_t)pair->encoder.count,
                       pair->input.data,
@@ -221,7 +221,7 @@ bool tl_pairs_score(tl_engine *engine, const tl_pair *pairs, int32_t n_pairs,
     if (!ok) tl_fail_memory(error, n_asks * sizeof *asks, "the questions");
     n_asks = 0;
     for (int32_t i = 0; ok && i < n_pairs; i++) {
-        pair_path(&pairs[i], asks + n_asks, &paths[i]);
+        tl_pair_path(&pairs[i], asks + n_asks, &paths[i]);
         n_asks += pairs[i].targets.count;
     }
     ok = ok && tl_engine_score_paths(engine, paths, n_pairs, work, error);

@@ -48,6 +48,10 @@ bool tl_pair_from_ids(const tl_model_spec *spec, int32_t max_length, const int32
                       int32_t n_context, const int32_t *continuation, int32_t n_continuation,
                       tl_pair *pair, tl_error *error);
 
+/* What the engine is asked of a pair: the log-probability of each target, into asks
+ * [targets.count]. The path reads the pair's tokens, which must outlive it. */
+void tl_pair_path(const tl_pair *pair, tl_ask *asks, tl_path *path);
+
 typedef struct tl_likelihood {
     double loglikelihood; /* Σ log p, natural */
     bool greedy;          /* every token is the argmax of its row */

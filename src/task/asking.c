@@ -195,17 +195,8 @@ static bool ask_choices(const tl_asker *asker, tl_inquiry *inquiry, tl_arena *ar
     if (!inquiry->paths || !inquiry->asks) return false;
     tl_ask *ask = inquiry->asks;
     for (size_t i = 0; i < n; i++) {
-        const tl_pair *pair = &inquiry->pairs[i];
-        inquiry->paths[i] = (tl_path){pair->encoder.data,
-                                      (int32_t)pair->encoder.count,
-                                      pair->input.data,
-                                      (int32_t)pair->input.count,
-                                      ask,
-                                      (int32_t)pair->targets.count};
-        for (size_t j = 0; j < pair->targets.count; j++)
-            *ask++ = (tl_ask){.row = pair->first_row + (int32_t)j,
-                              .kind = TL_ASK_LOGPROB,
-                              .token = pair->targets.data[j]};
+        tl_pair_path(&inquiry->pairs[i], ask, &inquiry->paths[i]);
+        ask += inquiry->pairs[i].targets.count;
     }
     inquiry->n_paths = (int32_t)n;
     count_tokens(inquiry);
