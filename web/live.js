@@ -15,11 +15,14 @@ function showProgress(state) {
 
 function listen(redraw) {
   const events = new EventSource('events');
+  let asking = false; // a long report takes longer than the next event
   events.addEventListener('progress', (event) => {
     const state = JSON.parse(event.data);
     byId('message').hidden = true;
     showProgress(state);
-    if (reportVersion !== `"${state.version}"`) redraw();
+    if (asking || reportVersion === `"${state.version}"`) return;
+    asking = true;
+    redraw().finally(() => { asking = false; });
   });
   events.addEventListener('error', () => {
     byId('message').textContent = 'The connection to tinyllm serve is lost; trying again.';

@@ -13,8 +13,7 @@ enum {
     PARTS = 4, /* vectors in a tile of keys */
     TILE_KEYS = PARTS * VL,
     MOST_ROWS = 6,
-    AHEAD =
-        16, /* keys: rows of the stores lie apart, so that the processor does not foresee them */
+    AHEAD = 16, /* keys, whose rows lie apart: the processor does not foresee them */
 };
 
 /* Asks for n floats of the store's row of a key. */

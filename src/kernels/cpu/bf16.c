@@ -3,7 +3,7 @@
  *
  * The order of every element: within each 2048 columns, lane l sums the pairs ≡ l in order, the
  * lanes are added by v_sum4's tree, and these sums are added in order. */
-#include "kernels/cpu/functions.h"
+#include "kernels/cpu/ahead.h"
 
 #if defined(V_HAS_BF16)
 
@@ -157,20 +157,16 @@ static void run(const tl_product *p) {
     tile_function *function = p->weight->dtype == TL_F16 && !narrow ? tile_f16 : tile_bf16;
     uint16_t *staged = p->scratch;
     const uint16_t *w[OUTS];
-    const char *ahead = p->ahead, *ahead_end = p->ahead + p->ahead_bytes;
-    size_t tiles = (size_t)(in + BLOCK - 1) / BLOCK * (size_t)tl_max(1, rows_end / TILE_ROWS) *
-                   (size_t)tl_max(1, p->outs / OUTS);
-    size_t lines = (p->ahead_bytes / 64 + tiles - 1) / tiles;
+    ahead next =
+        spread_ahead(p, (size_t)(in + BLOCK - 1) / BLOCK * (size_t)tl_max(1, rows_end / TILE_ROWS) *
+                            (size_t)tl_max(1, p->outs / OUTS));
     for (int32_t k = 0; k < in; k += BLOCK) {
         int32_t count = tl_min(in - k, BLOCK);
         if (narrow) narrow_weights(p, k, count, staged);
         for (int32_t row = 0; row < rows_end; row += TILE_ROWS) {
             int rows = tl_min(TILE_ROWS, rows_end - row);
             for (int32_t out = 0; out < p->outs; out += OUTS) {
-                for (size_t line = 0; line < lines && row > 0 && ahead < ahead_end; line++) {
-                    __builtin_prefetch(ahead, 0, 2);
-                    ahead += 64;
-                }
+                if (row > 0) fetch(&next);
                 if (narrow) {
                     for (int i = 0; i < OUTS; i++)
                         w[i] = staged + (size_t)tl_min(out + i, p->outs - 1) * BLOCK;

@@ -4,7 +4,7 @@
  * The order of every element is dot.c's, whose lanes are done here one after another: within each
  * 1024 columns, first the columns ≡ 0 in order with FMA, then those ≡ another lane …, and sums join
  * as soon as v_sum4's tree lets them. x is prepared so that it streams by in this order. */
-#include "kernels/cpu/functions.h"
+#include "kernels/cpu/ahead.h"
 
 enum {
     MOST_LEVELS = 4,   /* of the tree */
@@ -68,13 +68,11 @@ typedef struct tile_part {
     bool add;
     float *totals; /* [LANE_OUTS][G][VL] */
     int64_t totals_stride;
-    const char *ahead;   /* weights to be fetched into the cache */
-    int32_t ahead_lines; /* in each turn */
+    ahead *ahead; /* a step in each turn */
 } tile_part;
 
 INLINE void tile(const int G, const tile_part *p) {
     vf kept[MOST_LEVELS][LANE_OUTS][LANE_GROUPS];
-    const char *ahead = p->ahead;
     int32_t steps = steps_of(p->count), tail = p->count % VL;
     size_t turn = turn_size(p->count), group = p->group;
     for (int i = 0; i < VL; i++) {
@@ -87,8 +85,7 @@ INLINE void tile(const int G, const tile_part *p) {
             w[o] = p->w[o] + lane;
             UNROLL for (int g = 0; g < G; g++) acc[o][g] = v_zero();
         }
-        for (int32_t line = 0; line < p->ahead_lines; line++, ahead += 64)
-            __builtin_prefetch(ahead, 0, 2);
+        fetch(p->ahead);
         int32_t end = (steps - shorter) * VL;
         for (int32_t k = 0; k < end; k += VL) {
             vf value[LANE_GROUPS];
@@ -187,12 +184,11 @@ void TL_NAME(tl_many_run)(const tl_product *p) {
     int32_t in = p->weight->in, groups = (p->rows + VL - 1) / VL;
     int32_t sets = (groups + LANE_GROUPS - 1) / LANE_GROUPS;
     int32_t blocks = (in + TL_DOT_BLOCK - 1) / TL_DOT_BLOCK;
-    tile_part part = {.group = group_size(in), .totals_stride = (int64_t)groups * VL};
+    size_t tiles = (size_t)((p->outs + LANE_OUTS - 1) / LANE_OUTS) * (size_t)(blocks * sets);
+    ahead next = spread_ahead(p, tiles * VL);
+    tile_part part = {
+        .group = group_size(in), .totals_stride = (int64_t)groups * VL, .ahead = &next};
     const float *x = (const float *)p->prepared + (size_t)(p->first_row / VL) * part.group;
-    const char *ahead_end = p->ahead + p->ahead_bytes;
-    int32_t turns = blocks * ((p->outs + LANE_OUTS - 1) / LANE_OUTS) * sets * VL;
-    int32_t lines = (int32_t)((p->ahead_bytes / 64 + (size_t)turns - 1) / (size_t)turns);
-    part.ahead = p->ahead;
     for (int32_t k = 0; k < in; k += TL_DOT_BLOCK, x += block_size(TL_DOT_BLOCK)) {
         part.count = tl_min(in - k, TL_DOT_BLOCK);
         part.add = k > 0;
@@ -206,9 +202,7 @@ void TL_NAME(tl_many_run)(const tl_product *p) {
                 if (k + TL_DOT_BLOCK < in && wanted >= first && wanted < end)
                     part.next = x + block_size(TL_DOT_BLOCK) + (size_t)wanted * part.group;
                 part.totals = (float *)p->scratch + out * part.totals_stride + first * VL;
-                part.ahead_lines = part.ahead < ahead_end ? lines : 0;
                 run_tile(end - first, &part);
-                part.ahead += (size_t)part.ahead_lines * 64 * VL;
             }
         }
     }
