@@ -101,7 +101,8 @@ static void set_memory(setter *s, const tl_sitting *sitting) {
 }
 
 /* Energy adds up over the sittings of a cell, with the examples it was measured over. */
-static void set_energy(setter *s, const tl_sitting *sitting, const tl_sensors *sensors) {
+static void set_energy(setter *s, const tl_sitting *sitting, const tl_plan_group *group,
+                       const tl_sensors *sensors) {
     const char *why;
     const char *source = tl_sensors_power_source(sensors, &why);
     const tl_span *span = &sitting->span;
@@ -133,8 +134,7 @@ static void set_energy(setter *s, const tl_sitting *sitting, const tl_sensors *s
     double each = over > 0 ? energy / over : NAN;
     double examples = tl_store_measure(s->store, s->cell, "examples");
     double correct = tl_store_measure(s->store, s->cell, "correct");
-    set(s, "energy_per_example_j", each,
-        sitting->group->cell_count > 1 ? "protocols share it" : NULL);
+    set(s, "energy_per_example_j", each, group->cell_count > 1 ? "protocols share it" : NULL);
     set(s, "energy_per_correct_j", correct > 0 ? each * examples / correct : NAN,
         correct > 0 ? NULL : "no answer was correct");
 }
@@ -152,20 +152,20 @@ static void set_heat(setter *s, const tl_sitting *sitting) {
     set(s, "sample_gap_max_s", span->gap_max, NULL);
 }
 
-bool tl_sitting_store(const tl_sitting *sitting, tl_store *store, int64_t cell,
-                      const tl_sensors *sensors, tl_error *error) {
+bool tl_sitting_store(const tl_sitting *sitting, const tl_plan_group *group, tl_store *store,
+                      int64_t cell, const tl_sensors *sensors, tl_error *error) {
     if (sitting->evaluating && !tl_measure_examples(store, cell, error)) return false;
     if (!tl_store_begin(store, error)) return false;
     setter s = {store, cell, error, true};
     set_worker_measures(&s, sitting->measures);
     set_memory(&s, sitting);
     tl_memory parts;
-    int64_t predicted = tl_group_predict(sitting->group, &parts);
+    int64_t predicted = tl_group_predict(group, &parts);
     if (predicted > 0) set(&s, "predicted_mb", megabytes(predicted), NULL);
     if (sitting->evaluating && sitting->fresh > 0) {
         set(&s, "examples_per_s",
             sitting->seconds > 0 ? (double)sitting->fresh / sitting->seconds : NAN, NULL);
-        set_energy(&s, sitting, sensors);
+        set_energy(&s, sitting, group, sensors);
         set_heat(&s, sitting);
     }
     return tl_store_end(store, s.good, error);

@@ -9,7 +9,6 @@
 #include "study/telemetry.h"
 
 typedef struct tl_sitting {
-    const tl_plan_group *group;
     int64_t fresh; /* examples asked by this worker */
     bool evaluating;
     double begun; /* evaluating */
@@ -33,7 +32,7 @@ bool tl_store_worker_measures(tl_store *store, int64_t cell, const cJSON *measur
 
 /* Stores the measures of a cell of the group: of its examples, of the worker, and those taken
  * around them. */
-bool tl_sitting_store(const tl_sitting *sitting, tl_store *store, int64_t cell,
-                      const tl_sensors *sensors, tl_error *error);
+bool tl_sitting_store(const tl_sitting *sitting, const tl_plan_group *group, tl_store *store,
+                      int64_t cell, const tl_sensors *sensors, tl_error *error);
 
 #endif

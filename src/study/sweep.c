@@ -111,7 +111,7 @@ static bool record(running_group *run, tl_error *error) {
         /* A cell with every example stored is done, whatever became of its neighbour. */
         bool complete = run->planned[i] >= 0 && run->stored[i] >= run->planned[i];
         bool done = verdict == TL_VERDICT_DONE || complete;
-        if (!tl_sitting_store(&run->sitting, sweep->store, run->group->cells[i].id,
+        if (!tl_sitting_store(&run->sitting, run->group, sweep->store, run->group->cells[i].id,
                               tl_telemetry_sensors(sweep->telemetry), error) ||
             !end_cell(run, i, done ? TL_VERDICT_DONE : verdict, done ? NULL : reason, error))
             return false;
@@ -464,7 +464,7 @@ static void cool_down(sweep_state *sweep) {
 }
 
 static bool run_group(sweep_state *sweep, const tl_plan_group *group, int place, tl_error *error) {
-    running_group run = {.sweep = sweep, .group = group, .sitting.group = group};
+    running_group run = {.sweep = sweep, .group = group};
     bool any = false;
     for (int i = 0; i < group->cell_count; i++) {
         run.planned[i] = -1;
@@ -492,8 +492,7 @@ static bool run_group(sweep_state *sweep, const tl_plan_group *group, int place,
     if (!run_worker(&run, &split, error)) return false;
     for (int i = 0; i < group->cell_count && split && !stopping(sweep); i++) {
         if (!run.pending[i]) continue;
-        running_group alone = {
-            .sweep = sweep, .group = group, .sitting.group = group, .planned = {-1, -1, -1}};
+        running_group alone = {.sweep = sweep, .group = group, .planned = {-1, -1, -1}};
         alone.pending[i] = true;
         alone.total = group->cells[i].examples;
         bool again;
