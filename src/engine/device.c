@@ -164,6 +164,11 @@ bool tl_twin_table(tl_engine *e, const tl_region *source, tl_region *twin, const
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 
+int32_t tl_pass_most_rows(const tl_engine *e) {
+    int32_t capacity = e->pass.capacity;
+    return e->table ? e->table->round_rows(e->backend, capacity) : capacity;
+}
+
 /* Fills up `array` from `count` to `launched` rows. */
 static void pad(int32_t *array, int32_t count, int32_t launched, int32_t value) {
     for (int32_t i = count; i < launched; i++)

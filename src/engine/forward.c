@@ -81,11 +81,6 @@ bool tl_forward_reserve(tl_engine *e, int32_t rows, int32_t length, tl_error *er
                      : tl_compute_reserve(e->compute, rows, (int32_t)widest, length, error));
 }
 
-int32_t tl_pass_most_rows(const tl_engine *e) {
-    int32_t capacity = e->pass.capacity;
-    return e->table ? e->table->round_rows(e->backend, capacity) : capacity;
-}
-
 /* ---- filling a pass -------------------------------------------------------------------------- */
 
 void tl_pass_begin(tl_engine *e, bool encoder) {

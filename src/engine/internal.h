@@ -104,9 +104,6 @@ bool tl_forward_reserve(tl_engine *engine, int32_t rows, int32_t length, tl_erro
 /* Bytes of activations that one row of a pass takes. */
 size_t tl_pass_row_bytes(const tl_model_spec *spec);
 
-/* Rows that the largest pass is launched with: a device adds some, and an encoder's are stored. */
-int32_t tl_pass_most_rows(const tl_engine *engine);
-
 /* Begins an empty pass. */
 void tl_pass_begin(tl_engine *engine, bool encoder);
 
@@ -140,6 +137,9 @@ void tl_twin_free(tl_engine *engine);
  * `*at`. */
 bool tl_twin_table(tl_engine *engine, const tl_region *source, tl_region *twin, const void **at,
                    tl_error *error);
+
+/* Rows that the largest pass is launched with: a device adds some, and an encoder's are stored. */
+int32_t tl_pass_most_rows(const tl_engine *engine);
 
 /* Sends the pass's indices. True when the device has done the whole pass. */
 bool tl_pass_begin_on_device(tl_engine *engine);
