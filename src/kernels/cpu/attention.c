@@ -143,31 +143,72 @@ static void add_bias(const work *w, const query_row *row) {
     }
 }
 
-/* Scores → exp(score - maximum), and the sum's inverse. */
-static void softmax(const work *w, query_row *row) {
-    add_bias(w, row);
-    int32_t from = row->first / VL * VL;
-    vf lowest = v_set(-INFINITY), most = lowest;
-    for (int32_t key = from; key < row->end; key += VL) {
-        float *s = row->scores + (key - w->base);
+/* Scores → exp(score - maximum), and the sum's inverse, for R rows side by side: each is a chain of
+ * instructions that wait for one another. Where a row does not see what another does, it gets
+ * zeros, which change no sum. */
+INLINE void softmax(const int R, const work *w, query_row *rows) {
+    int32_t from = rows[0].first, to = rows[0].end, all_from = from, all_to = to;
+    UNROLL for (int r = 0; r < R; r++) {
+        add_bias(w, &rows[r]);
+        from = tl_min(from, rows[r].first);
+        to = tl_max(to, rows[r].end);
+        all_from = tl_max(all_from, rows[r].first);
+        all_to = tl_min(all_to, rows[r].end);
+    }
+    from = from / VL * VL;
+    vf lowest = v_set(-INFINITY), most[4], total[4];
+    UNROLL for (int r = 0; r < R; r++) {
+        most[r] = lowest;
+        total[r] = v_zero();
+    }
+    for (int32_t key = from; key < to; key += VL) {
         vi position = v_iota() + v_set_int(key);
-        vf score = v_load(s);
-        if (key < row->first || key + VL > row->end) {
-            vi seen = (position >= v_set_int(row->first)) & (position < v_set_int(row->end));
-            score = v_select(seen, score, lowest);
-            v_store(s, score);
+        bool whole = key >= all_from && key + VL <= all_to;
+        UNROLL for (int r = 0; r < R; r++) {
+            float *s = rows[r].scores + (key - w->base);
+            vf score = v_load(s);
+            if (!whole) {
+                vi seen =
+                    (position >= v_set_int(rows[r].first)) & (position < v_set_int(rows[r].end));
+                score = v_select(seen, score, lowest);
+                v_store(s, score);
+            }
+            most[r] = v_max(score, most[r]);
         }
-        most = v_max(score, most);
     }
-    vf peak = v_set(v_largest(most));
-    vf total = v_zero();
-    for (int32_t key = from; key < row->end; key += VL) {
-        float *s = row->scores + (key - w->base);
-        vf e = v_exp(v_load(s) - peak);
-        v_store(s, e);
-        total = total + e;
+    UNROLL for (int r = 0; r < R; r++) most[r] = v_set(v_largest(most[r]));
+    for (int32_t key = from; key < to; key += VL) {
+        UNROLL for (int r = 0; r < R; r++) {
+            float *s = rows[r].scores + (key - w->base);
+            vf e = v_exp_weight(v_load(s) - most[r]);
+            v_store(s, e);
+            total[r] = total[r] + e;
+        }
     }
-    row->factor = 1.0f / v_sum(total);
+    UNROLL for (int r = 0; r < R; r++) rows[r].factor = 1.0f / v_sum(total[r]);
+}
+
+/* Whether the next n rows see keys at all. */
+static bool all_see(const work *w, int32_t from, int n) {
+    if (from + n > w->n_rows) return false;
+    for (int i = 0; i < n; i++)
+        if (w->rows[from + i].first >= w->rows[from + i].end) return false;
+    return true;
+}
+
+static void softmax_all(const work *w) {
+    for (int32_t i = 0; i < w->n_rows;) {
+        if (all_see(w, i, 4)) {
+            softmax(4, w, w->rows + i);
+            i += 4;
+        } else if (all_see(w, i, 2)) {
+            softmax(2, w, w->rows + i);
+            i += 2;
+        } else {
+            if (all_see(w, i, 1)) softmax(1, w, w->rows + i);
+            i++;
+        }
+    }
 }
 
 /* out[r][d] += Σ p[r][key] v[key][d] over keys first … end, for R rows and N vectors of dims. */
@@ -287,10 +328,9 @@ void TL_NAME(tl_attend_part)(const tl_attend *attend) {
         gather(&w, key);
         score_tile(&w, key);
     }
-    for (int32_t i = 0; i < n_rows; i++) {
+    for (int32_t i = 0; i < n_rows; i++)
         memset(rows[i].out, 0, sizeof(float) * (size_t)dim);
-        if (rows[i].first < rows[i].end) softmax(&w, &rows[i]);
-    }
+    softmax_all(&w);
     mix_all(&w);
     for (int32_t i = 0; i < n_rows; i++)
         scale_out(&w, &rows[i]);

@@ -22,6 +22,13 @@ INLINE vf v_exp(vf x) {
     return v_times_power(v_fma(q, r * r, r) + v_set(1.0f), n);
 }
 
+/* eˣ, or 0 below 2⁻⁹⁹: for what is weighed against 1. Numbers below 2⁻¹²⁶ and products that end
+ * there would stop the processor for a hundred cycles and more, each. */
+INLINE vf v_exp_weight(vf x) {
+    vf lowest = v_set(-69.0f);
+    return v_select(x < lowest, v_zero(), v_exp(v_max(lowest, x)));
+}
+
 /* 1 / (1 + e⁻ˣ) within 3 ulp; below -87, where that leaves the normal numbers, 2⁻¹²⁶. */
 INLINE vf v_sigmoid(vf x) {
     return v_inverse(v_min(v_set(0x1p126f), v_set(1.0f) + v_exp(-x)));

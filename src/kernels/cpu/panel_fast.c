@@ -73,7 +73,7 @@ INLINE void integer(tl_dtype dtype, const int R, const int P, const panel *panel
             UNROLL for (int g = 0; g < 8; g++) {
                 vi weight = load_factor(dtype, block, g, part);
                 UNROLL for (int r = 0; r < R; r++) dot[r] =
-                    v_dot4(dot[r], weight, v_set_int(x->values[row + r][g]));
+                    v_dot4_all(dot[r], weight, &x->values[row + r][g]);
             }
             UNROLL for (int r = 0; r < R; r++) acc[r][i] =
                 v_fma(v_scale(dot[r], scale, base), v_set(x->scales[row + r]), acc[r][i]);

@@ -27,6 +27,7 @@
  *   v_load_i8(p)                             VL signed bytes → vi
  *   v_dot4(c, w, x)                          per 32-bit lane: c + Σ of 4 products of bytes of w
  *                                            (unsigned; signed where V_DOT_SIGNED) and x (signed)
+ *   v_dot4_all(c, w, p)                      v_dot4 of w and what is at p, repeated in all lanes
  *   v_mul_bytes(w, x)                        16-bit lanes: sums of 2 products of bytes, saturated
  *   v_add_words, v_add_pairs(a, factor)      of 16-bit lanes; two by two, times factor → vi. These
  *                                            three only where V_BY_WORDS: v_dot4 is slow there
@@ -76,6 +77,12 @@ typedef int32_t i4 __attribute__((vector_size(16)));
 INLINE vf v_zero(void) {
     return v_set(0.0f);
 }
+
+#if !defined(V_HAS_DOT4_ALL)
+INLINE vi v_dot4_all(vi c, vi w, const int32_t *x) {
+    return v_dot4(c, w, v_set_int(*x));
+}
+#endif
 
 #if !defined(V_HAS_FOURS)
 INLINE i4 v_largest_int4(const vi v[4]) {

@@ -173,6 +173,14 @@ INLINE vi v_dot4(vi c, vi w, vi x) {
     return c + (vi)low + (vi)high;
 #endif
 }
+/* GCC does not let the instruction itself repeat what it reads, which makes two of one. */
+#if defined(__AVX512VNNI__) && !defined(__clang__)
+INLINE vi v_dot4_all(vi c, vi w, const int32_t *x) {
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(c) : "v"(w), "m"(*x));
+    return c;
+}
+#define V_HAS_DOT4_ALL 1
+#endif
 
 #if defined(__AVX512BF16__)
 #define V_HAS_BF16 1
