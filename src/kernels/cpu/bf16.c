@@ -7,7 +7,13 @@
 
 #if defined(V_HAS_BF16)
 
-enum { OUTS = 4, MOST_ROWS = 6, STEP = 2 * VL, BLOCK = 2048, BLOCK_OUTS = 16 };
+enum {
+    OUTS = 4,
+    MOST_ROWS = 6,
+    STEP = 2 * VL,
+    BLOCK = 2048,
+    AHEAD = 512, /* weights asked for beforehand by one row, as in dot.c */
+};
 
 /* A prepared row: bf16, padded with zeros to whole steps. */
 static size_t row_bytes(int32_t in) {
@@ -45,10 +51,10 @@ INLINE vb load_weight_n(tl_dtype dtype, const uint16_t *p, int n) {
     return v_load_vb_n(p, n);
 }
 
-/* y[r][o] (+)= Σ over `count` columns of x[r] · w[o]; beyond output `last`, its result again. */
+/* y[r][o × spread] (+)= Σ over `count` columns of x[r] · w[o]. */
 INLINE void tile(tl_dtype dtype, const int R, const uint16_t *x, size_t x_stride,
-                 const uint16_t *const w[OUTS], int32_t count, bool add, float *y,
-                 int64_t y_stride) {
+                 const uint16_t *const w[OUTS], int32_t count, bool add, float *y, int64_t y_stride,
+                 int32_t spread) {
     vf acc[MOST_ROWS][OUTS];
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int o = 0; o < OUTS; o++) acc[r][o] = v_zero();
@@ -56,6 +62,9 @@ INLINE void tile(tl_dtype dtype, const int R, const uint16_t *x, size_t x_stride
     int32_t k = 0;
     for (; k + STEP <= count; k += STEP) {
         vb weight[OUTS];
+        if (R == 1) {
+            UNROLL for (int o = 0; o < OUTS; o++) __builtin_prefetch(w[o] + k + AHEAD, 0, 3);
+        }
         UNROLL for (int o = 0; o < OUTS; o++) weight[o] = load_weight(dtype, w[o] + k);
         UNROLL for (int r = 0; r < R; r++) {
             vb value = v_load_vb(x + (size_t)r * x_stride + k);
@@ -75,36 +84,32 @@ INLINE void tile(tl_dtype dtype, const int R, const uint16_t *x, size_t x_stride
     UNROLL for (int r = 0; r < R; r++) {
         v4 sums = v_sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
         float *to = y + r * y_stride;
-        if (add) {
-            v4 before;
-            memcpy(&before, to, sizeof before);
-            sums = before + sums;
-        }
-        memcpy(to, &sums, sizeof sums);
+        UNROLL for (int o = 0; o < OUTS; o++) to[o * spread] =
+            add ? to[o * spread] + sums[o] : sums[o];
     }
 }
 
 INLINE void tile_rows(tl_dtype dtype, int rows, const uint16_t *x, size_t x_stride,
                       const uint16_t *const w[OUTS], int32_t count, bool add, float *y,
-                      int64_t y_stride) {
+                      int64_t y_stride, int32_t spread) {
     switch (rows) {
     case 1:
-        tile(dtype, 1, x, x_stride, w, count, add, y, y_stride);
+        tile(dtype, 1, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     case 2:
-        tile(dtype, 2, x, x_stride, w, count, add, y, y_stride);
+        tile(dtype, 2, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     case 3:
-        tile(dtype, 3, x, x_stride, w, count, add, y, y_stride);
+        tile(dtype, 3, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     case 4:
-        tile(dtype, 4, x, x_stride, w, count, add, y, y_stride);
+        tile(dtype, 4, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     case 5:
-        if (TILE_ROWS >= 5) tile(dtype, 5, x, x_stride, w, count, add, y, y_stride);
+        if (TILE_ROWS >= 5) tile(dtype, 5, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     case 6:
-        if (TILE_ROWS >= 6) tile(dtype, 6, x, x_stride, w, count, add, y, y_stride);
+        if (TILE_ROWS >= 6) tile(dtype, 6, x, x_stride, w, count, add, y, y_stride, spread);
         break;
     default:
         break;
@@ -113,22 +118,23 @@ INLINE void tile_rows(tl_dtype dtype, int rows, const uint16_t *x, size_t x_stri
 
 typedef void tile_function(int rows, const uint16_t *x, size_t x_stride,
                            const uint16_t *const w[OUTS], int32_t count, bool add, float *y,
-                           int64_t y_stride);
+                           int64_t y_stride, int32_t spread);
 
 static void tile_bf16(int rows, const uint16_t *x, size_t x_stride, const uint16_t *const w[OUTS],
-                      int32_t count, bool add, float *y, int64_t y_stride) {
-    tile_rows(TL_BF16, rows, x, x_stride, w, count, add, y, y_stride);
+                      int32_t count, bool add, float *y, int64_t y_stride, int32_t spread) {
+    tile_rows(TL_BF16, rows, x, x_stride, w, count, add, y, y_stride, spread);
 }
 
 static void tile_f16(int rows, const uint16_t *x, size_t x_stride, const uint16_t *const w[OUTS],
-                     int32_t count, bool add, float *y, int64_t y_stride) {
-    tile_rows(TL_F16, rows, x, x_stride, w, count, add, y, y_stride);
+                     int32_t count, bool add, float *y, int64_t y_stride, int32_t spread) {
+    tile_rows(TL_F16, rows, x, x_stride, w, count, add, y, y_stride, spread);
 }
 
-/* Every fourth output starts a tile, whose rows may lie anywhere. */
-static void tile_weights(const tl_product *p, int32_t out, int32_t k, const uint16_t *w[OUTS]) {
+/* A tile's weights: outputs `apart`, whose rows may lie anywhere. */
+static void tile_weights(const tl_product *p, int32_t out, int32_t apart, int32_t k,
+                         const uint16_t *w[OUTS]) {
     for (int i = 0; i < OUTS; i++) {
-        int32_t at = tl_min(out + i, p->outs - 1);
+        int32_t at = tl_min(out + i * apart, p->outs - 1);
         const uint16_t *row =
             tl_matrix_row(p->weight, p->columns ? p->columns[at] : p->first_out + at);
         w[i] = row + k;
@@ -149,7 +155,27 @@ static void narrow_weights(const tl_product *p, int32_t k, int32_t count, uint16
     }
 }
 
+/* Few rows: four streams of whole rows, a quarter of the outputs apart, as in dot.c. */
+static void run_streams(const tl_product *p) {
+    tile_function *function = p->weight->dtype == TL_F16 ? tile_f16 : tile_bf16;
+    int32_t in = p->weight->in, apart = p->outs / OUTS;
+    size_t x_stride = row_bytes(in) / sizeof(uint16_t);
+    const uint16_t *x = (const uint16_t *)p->prepared + (size_t)p->first_row * x_stride;
+    for (int32_t out = 0; out < apart; out++) {
+        for (int32_t k = 0; k < in; k += BLOCK) {
+            const uint16_t *w[OUTS];
+            tile_weights(p, out, apart, k, w);
+            function(p->rows, x + k, x_stride, w, tl_min(in - k, BLOCK), k > 0, p->y + out,
+                     p->y_stride, apart);
+        }
+    }
+}
+
 static void run(const tl_product *p) {
+    if (p->rows <= TILE_ROWS && p->outs % OUTS == 0) {
+        run_streams(p);
+        return;
+    }
     int32_t in = p->weight->in, rows_end = p->rows;
     size_t x_stride = row_bytes(in) / sizeof(uint16_t);
     const uint16_t *x = (const uint16_t *)p->prepared + (size_t)p->first_row * x_stride;
@@ -171,10 +197,10 @@ static void run(const tl_product *p) {
                     for (int i = 0; i < OUTS; i++)
                         w[i] = staged + (size_t)tl_min(out + i, p->outs - 1) * BLOCK;
                 } else {
-                    tile_weights(p, out, k, w);
+                    tile_weights(p, out, 1, k, w);
                 }
                 function(rows, x + (size_t)row * x_stride + k, x_stride, w, count, k > 0,
-                         p->y + row * p->y_stride + out, p->y_stride);
+                         p->y + row * p->y_stride + out, p->y_stride, 1);
             }
         }
     }
