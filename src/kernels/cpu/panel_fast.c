@@ -8,9 +8,12 @@
 #include "kernels/cpu/quantised.h"
 
 enum {
-    MANY_ROWS = VL == 16 ? (SIDE == 12 ? 12 : 8) : 4, /* rows whose sums stay in registers */
-    UNPACKED = TL_BLOCK * TL_PANEL,                   /* bytes of a block that was unpacked */
-    WORTH = 2 * MANY_ROWS,                            /* rows that pay for unpacking */
+    /* rows whose sums stay in registers */
+    MANY_ROWS = VL == 16  ? (SIDE == 12 ? 12 : 8)
+                : VL == 8 ? 6
+                          : 4,
+    UNPACKED = TL_BLOCK * TL_PANEL, /* bytes of a block that was unpacked */
+    WORTH = 2 * MANY_ROWS,          /* rows that pay for unpacking */
 #if defined(V_BY_WORDS)
     SPAN = 16, /* blocks of a panel that stay in the L1 cache for all rows */
     SPAN_BYTES = SPAN * 2 * UNPACKED,
@@ -51,37 +54,41 @@ INLINE void unpack(tl_dtype dtype, bool to_signed, const panel *from, int32_t bl
     }
 }
 
-/* y[r][p][16] for R rows of a prepared group from `row` on, and P panels, the blocks of a span;
- * added to y where `more`. */
-INLINE void integer(tl_dtype dtype, const int R, const int P, const panel *panels, int32_t blocks,
+/* y[r][16] for R rows of a prepared group from `row` on, the blocks of a span; added to y where
+ * `more`. All sums of a block grow side by side: each waits for its own last product. */
+INLINE void integer(tl_dtype dtype, const int R, const panel *from, int32_t blocks,
                     const quantised *x, int32_t row, ahead *next, bool more, float *y,
                     int64_t y_stride) {
-    vf acc[SIDE][4];
+    vf acc[SIDE][PARTS];
     UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int i = 0; i < P * PARTS; i++) acc[r][i] =
+        UNROLL for (int i = 0; i < PARTS; i++) acc[r][i] =
             more ? v_load(y + r * y_stride + i * VL) : v_zero();
     }
     for (int32_t b = 0; b < blocks; b++, x++) {
-        UNROLL for (int i = 0; i < P * PARTS; i++) {
-            const panel *from = &panels[i / PARTS];
-            const unsigned char *block = from->values + (size_t)b * block_bytes(dtype);
-            const int part = i % PARTS;
-            vf scale = v_load_f16(from->scales + (size_t)b * TL_PANEL + part * VL);
-            vf base = v_scale_base(scale);
-            vi dot[SIDE];
-            UNROLL for (int r = 0; r < R; r++) dot[r] = v_set_int(x->corrections[row + r]);
-            UNROLL for (int g = 0; g < 8; g++) {
-                vi weight = load_factor(dtype, block, g, part);
-                UNROLL for (int r = 0; r < R; r++) dot[r] =
-                    v_dot4_all(dot[r], weight, &x->values[row + r][g]);
+        const unsigned char *block = from->values + (size_t)b * block_bytes(dtype);
+        vf scale[PARTS];
+        vi dot[SIDE][PARTS];
+        UNROLL for (int i = 0; i < PARTS; i++) {
+            scale[i] = v_load_f16(from->scales + (size_t)b * TL_PANEL + i * VL);
+            UNROLL for (int r = 0; r < R; r++) dot[r][i] = v_set_int(x->corrections[row + r]);
+        }
+        UNROLL for (int g = 0; g < 8; g++) {
+            vi weight[PARTS];
+            UNROLL for (int i = 0; i < PARTS; i++) weight[i] = load_factor(dtype, block, g, i);
+            UNROLL for (int r = 0; r < R; r++) {
+                UNROLL for (int i = 0; i < PARTS; i++) dot[r][i] =
+                    v_dot4_all(dot[r][i], weight[i], &x->values[row + r][g]);
             }
+        }
+        UNROLL for (int i = 0; i < PARTS; i++) {
+            vf base = v_scale_base(scale[i]);
             UNROLL for (int r = 0; r < R; r++) acc[r][i] =
-                v_fma(v_scale(dot[r], scale, base), v_set(x->scales[row + r]), acc[r][i]);
+                v_fma(v_scale(dot[r][i], scale[i], base), v_set(x->scales[row + r]), acc[r][i]);
         }
         fetch(next);
     }
     UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int i = 0; i < P * PARTS; i++) v_store(y + r * y_stride + i * VL, acc[r][i]);
+        UNROLL for (int i = 0; i < PARTS; i++) v_store(y + r * y_stride + i * VL, acc[r][i]);
     }
 }
 
@@ -106,11 +113,14 @@ INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int
     float *y = p->y + row * stride + s->out;
     bool more = s->first > 0;
     for (; r + MANY_ROWS <= rows; r += MANY_ROWS, y += MANY_ROWS * stride)
-        integer(dtype, MANY_ROWS, 1, &s->from, s->count, x, r, next, more, y, stride);
-    for (; MANY_ROWS > 4 && r + 4 <= rows; r += 4, y += 4 * stride)
-        integer(dtype, 4, 1, &s->from, s->count, x, r, next, more, y, stride);
-    for (; r < rows; r++, y += stride)
-        integer(dtype, 1, 1, &s->from, s->count, x, r, next, more, y, stride);
+        integer(dtype, MANY_ROWS, &s->from, s->count, x, r, next, more, y, stride);
+    for (; MANY_ROWS > 8 && r + 8 <= rows; r += 8, y += 8 * stride)
+        integer(dtype, 8, &s->from, s->count, x, r, next, more, y, stride);
+    for (; r + 4 <= rows; r += 4, y += 4 * stride)
+        integer(dtype, 4, &s->from, s->count, x, r, next, more, y, stride);
+    for (; r + 2 <= rows; r += 2, y += 2 * stride)
+        integer(dtype, 2, &s->from, s->count, x, r, next, more, y, stride);
+    if (r < rows) integer(dtype, 1, &s->from, s->count, x, r, next, more, y, stride);
 }
 
 /* The upper values of q4 are multiplied where they lie, as 16 times as much. */

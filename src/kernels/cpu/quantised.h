@@ -10,7 +10,7 @@ enum {
 #if defined(__AMX_INT8__)
     SIDE = 16, /* rows prepared together: a tile */
 #else
-    SIDE = VL == 16 ? 12 : 16,
+    SIDE = VL >= 8 ? 12 : 16,
 #endif
     /* An integer sum that starts from the bits of 1.5 × 2²³ is, read as a float, 1.5 × 2²³ + sum:
      * one FMA takes that away again and multiplies, where it rounds once. */
