@@ -14,8 +14,10 @@ bool tl_export_lmeval(const char *directory, const char *out, tl_error *error);
 bool tl_export_wandb(const char *directory, const char *out, const char *project, int *count,
                      tl_error *error);
 
-/* MLflow: one run per cell, over the REST API of the tracking server at `uri`. User and password,
- * or token, come from MLFLOW_TRACKING_USERNAME/_PASSWORD/_TOKEN. */
+/* MLflow: one run per cell, over the REST API of the tracking server at `uri`; those that are there
+ * already are left as they are. User and password, or token, come from
+ * MLFLOW_TRACKING_USERNAME/_PASSWORD/_TOKEN. Writes the number of cells there to *count (may be
+ * NULL). */
 bool tl_export_mlflow(const char *directory, const char *uri, const char *experiment, int *count,
                       tl_error *error);
 

@@ -17,6 +17,9 @@ enum {
     PARAM_BYTES = 500,
 };
 
+/* The tag by which an export finds what an earlier one sent. */
+#define CELL_TAG "tinyllm.cell"
+
 typedef struct client {
     CURL *curl;
     struct curl_slist *headers;
@@ -250,8 +253,48 @@ static char *find_experiment(client *c, const char *name) {
     return id;
 }
 
+/* Sends {"run_id": run} to a path. */
+static bool post_run(client *c, const char *path, const char *run) {
+    tl_buffer body = {0};
+    tl_buffer_append_byte(&body, '{');
+    tl_json_put_string(&body, "run_id", run);
+    tl_buffer_append_byte(&body, '}');
+    bool good = post(c, path, &body);
+    tl_buffer_free(&body);
+    return good;
+}
+
+/* Is there a run of this cell? One that an interrupted export left unfinished is deleted. */
+static bool find_run(client *c, const char *experiment, const char *id, bool *there) {
+    tl_buffer body = {0}, filter = {0};
+    tl_buffer_append_format(&filter, "tags.`" CELL_TAG "` = '%s'", id);
+    tl_buffer_append_byte(&body, '{');
+    tl_json_open(&body, "experiment_ids", '[');
+    tl_json_append_string(&body, experiment, strlen(experiment));
+    tl_buffer_append_byte(&body, ']');
+    tl_json_put_string(&body, "filter", tl_buffer_string(&filter));
+    tl_buffer_append_byte(&body, '}');
+    body.failed |= filter.failed;
+    cJSON *answer = request(c, "runs/search", &body, NULL);
+    tl_buffer_free(&filter);
+    tl_buffer_free(&body);
+    bool good = answer != NULL;
+    const cJSON *run, *runs = tl_json_get(answer, "runs");
+    cJSON_ArrayForEach(run, runs) {
+        const cJSON *info = tl_json_get(run, "info");
+        const char *status = cJSON_GetStringValue(tl_json_get(info, "status"));
+        const char *name = cJSON_GetStringValue(tl_json_get(info, "run_id"));
+        if (status && strcmp(status, "RUNNING") != 0)
+            *there = true;
+        else
+            good = good && name && post_run(c, "runs/delete", name);
+    }
+    cJSON_Delete(answer);
+    return good;
+}
+
 static char *create_run(client *c, const char *experiment, const tl_results *results,
-                        const tl_result_cell *cell) {
+                        const tl_result_cell *cell, const char *cell_id) {
     tl_buffer body = {0}, name = {0};
     tl_buffer_append_format(&name, "%s in %s", cell->model.name, cell->task);
     tl_buffer_append_byte(&body, '{');
@@ -267,6 +310,7 @@ static char *create_run(client *c, const char *experiment, const tl_results *res
         {"reason", cell->reason},
         {"mlflow.source.name", "tinyllm " TINYLLM_VERSION},
         {"tinyllm.identity", cell->identity},
+        {CELL_TAG, cell_id},
     };
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
         if (*tags[i][1]) append_pair(&body, tags[i][0], tags[i][1], TAG_BYTES);
@@ -313,9 +357,14 @@ static bool end_run(client *c, const char *run, const tl_result_cell *cell) {
 
 static bool export_cell(client *c, const char *experiment, const tl_results *results,
                         const tl_result_cell *cell) {
-    char *run = create_run(c, experiment, results, cell);
-    bool good = run && log_batch(c, run, results, cell) && end_run(c, run, cell);
-    free(run);
+    char id[TL_CELL_ID + 1];
+    tl_cell_id(results, cell, id);
+    bool there = false, good = find_run(c, experiment, id, &there);
+    if (good && !there) {
+        char *run = create_run(c, experiment, results, cell, id);
+        good = run && log_batch(c, run, results, cell) && end_run(c, run, cell);
+        free(run);
+    }
     return good || tl_fail_within(c->error, "%s on %s", cell->model.name, cell->task);
 }
 

@@ -108,3 +108,16 @@ bool tl_cell_done(const tl_result_cell *cell) {
 bool tl_cell_waiting(const tl_result_cell *cell) {
     return tl_verdict_waits(cell->verdict);
 }
+
+void tl_cell_id(const tl_results *results, const tl_result_cell *cell, char id[TL_CELL_ID + 1]) {
+    tl_buffer key = {0};
+    tl_buffer_append_format(&key, "%s|%s|%s|%s|%s|%s|%d|%.3f",
+                            results->devices[cell->device].fingerprint, cell->model.id, cell->task,
+                            cell->protocol, cell->dtype, cell->precision, cell->shots,
+                            isfinite(cell->started) ? cell->started : 0.0);
+    uint64_t hash = tl_hash(tl_buffer_string(&key), key.length);
+    tl_buffer_free(&key);
+    for (int i = 0; i < TL_CELL_ID; i++, hash /= 36)
+        id[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
+    id[TL_CELL_ID] = 0;
+}

@@ -108,6 +108,11 @@ void tl_results_free(tl_results *results);
 bool tl_cell_done(const tl_result_cell *cell);
 bool tl_cell_waiting(const tl_result_cell *cell);
 
+/* The cell's name among a tracker's runs: the same on every export, another when it was run again.
+ */
+enum { TL_CELL_ID = 8 }; /* digits and lower-case letters */
+void tl_cell_id(const tl_results *results, const tl_result_cell *cell, char id[TL_CELL_ID + 1]);
+
 /* ---- for the readers ---- */
 
 int tl_results_new_run(tl_results *results, const tl_result_run *run, tl_error *error); /* -1 */

@@ -14,7 +14,6 @@
 
 enum {
     TABLE_ROWS = 10000, /* W&B shows no more of one table */
-    RUN_ID = 8,
     ITEMS = 128,
     SYSTEM_STATS = 0,
     POLICY_NOW = 0,
@@ -38,7 +37,7 @@ typedef struct run_writer {
     const tl_results *results;
     const tl_result_cell *cell;
     const char *project;
-    char id[RUN_ID + 1];
+    char id[TL_CELL_ID + 1];
     tl_buffer directory;
     tl_wandb_log log;
     tl_arena *arena;
@@ -478,21 +477,6 @@ static bool write_end(run_writer *w) {
 
 /* ---- one cell ---- */
 
-/* The same cell gets the same id on every export, so that exporting again replaces. */
-static void make_id(run_writer *w) {
-    const tl_result_cell *cell = w->cell;
-    tl_buffer key = {0};
-    tl_buffer_append_format(&key, "%s|%s|%s|%s|%s|%s|%d|%.3f",
-                            w->results->devices[cell->device].fingerprint, cell->model.id,
-                            cell->task, cell->protocol, cell->dtype, cell->precision, cell->shots,
-                            isfinite(cell->started) ? cell->started : 0.0);
-    uint64_t hash = tl_hash(tl_buffer_string(&key), key.length);
-    tl_buffer_free(&key);
-    for (int i = 0; i < RUN_ID; i++, hash /= 36)
-        w->id[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
-    w->id[RUN_ID] = 0;
-}
-
 static bool make_directory(run_writer *w, const char *out) {
     char stamp[32] = "19700101_000000";
     time_t started = isfinite(w->cell->started) ? (time_t)w->cell->started : 0;
@@ -515,7 +499,7 @@ static bool write_records(run_writer *w, tl_store *store, FILE *out) {
 }
 
 static bool write_cell(run_writer *w, tl_store *store, const char *out) {
-    make_id(w);
+    tl_cell_id(w->results, w->cell, w->id);
     if (!make_directory(w, out)) return false;
     tl_buffer path = {0};
     tl_buffer_append_format(&path, "%s/run-%s.wandb", w->directory.data, w->id);

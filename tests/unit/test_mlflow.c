@@ -25,6 +25,7 @@ typedef struct stub {
     int count;
     bool experiment_exists;
     const char *failing; /* a path that is answered with 400 */
+    const char *found;   /* what runs/search answers */
 } stub;
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status,
@@ -47,6 +48,7 @@ static enum MHD_Result respond(stub *s, struct MHD_Connection *connection, const
     }
     if (strstr(path, "experiments/create"))
         return answer(connection, 200, "{\"experiment_id\":\"8\"}");
+    if (strstr(path, "runs/search")) return answer(connection, 200, s->found ? s->found : "{}");
     if (strstr(path, "runs/create"))
         return answer(connection, 200, "{\"run\":{\"info\":{\"run_id\":\"r1\"}}}");
     return answer(connection, 200, "{}");
@@ -128,7 +130,20 @@ static const cJSON *pair(const cJSON *list, const char *key) {
     return found;
 }
 
-static void check_create(const request *r, const char *experiment) {
+/* The search for a cell's run; returns the id that it looks for. */
+static const char *check_search(const request *r, const char *experiment) {
+    static char id[9];
+    cJSON *body = body_of(r);
+    assert_string_equal(r->path, "/api/2.0/mlflow/runs/search");
+    const cJSON *experiments = tl_json_get(body, "experiment_ids");
+    assert_int_equal(cJSON_GetArraySize(experiments), 1);
+    assert_string_equal(experiments->child->valuestring, experiment);
+    assert_int_equal(sscanf(text(body, "filter"), "tags.`tinyllm.cell` = '%8[0-9a-z]'", id), 1);
+    cJSON_Delete(body);
+    return id;
+}
+
+static void check_create(const request *r, const char *experiment, const char *cell) {
     cJSON *body = body_of(r);
     assert_string_equal(r->method, "POST");
     assert_string_equal(r->path, "/api/2.0/mlflow/runs/create");
@@ -139,6 +154,7 @@ static void check_create(const request *r, const char *experiment) {
     assert_string_equal(pair(tags, "device")->valuestring, "Board 2C");
     assert_string_equal(pair(tags, "dataset")->valuestring, "arc_easy");
     assert_string_equal(pair(tags, "verdict")->valuestring, "done");
+    assert_string_equal(pair(tags, "tinyllm.cell")->valuestring, cell);
     cJSON_Delete(body);
 }
 
@@ -187,7 +203,7 @@ static void test_every_request_is_right(void **state) {
     unsetenv("MLFLOW_TRACKING_TOKEN");
     assert_ok(tl_export_mlflow(make_run(false), s.uri, "small & tiny", &count, &error), error);
     assert_int_equal(count, 1);
-    assert_int_equal(s.count, 5);
+    assert_int_equal(s.count, 6);
     assert_string_equal(s.requests[0].method, "GET");
     assert_string_equal(s.requests[0].path, "/api/2.0/mlflow/experiments/get-by-name");
     assert_string_equal(s.requests[0].query, "small & tiny");
@@ -196,9 +212,9 @@ static void test_every_request_is_right(void **state) {
     assert_string_equal(s.requests[1].path, "/api/2.0/mlflow/experiments/create");
     assert_string_equal(text(body, "name"), "small & tiny");
     cJSON_Delete(body);
-    check_create(&s.requests[2], "8");
-    check_batch(&s.requests[3]);
-    check_update(&s.requests[4], "FINISHED");
+    check_create(&s.requests[3], "8", check_search(&s.requests[2], "8"));
+    check_batch(&s.requests[4]);
+    check_update(&s.requests[5], "FINISHED");
     stop(&s);
 }
 
@@ -213,19 +229,52 @@ static void test_failed_cells_are_failed_runs(void **state) {
     assert_ok(tl_export_mlflow(make_run(true), s.uri, "e", &count, &error), error);
     unsetenv("MLFLOW_TRACKING_TOKEN");
     assert_int_equal(count, 2); /* the third is not finished */
-    assert_int_equal(s.count, 7);
-    check_create(&s.requests[1], "7");
-    check_update(&s.requests[3], "FINISHED");
-    check_update(&s.requests[6], "FAILED");
+    assert_int_equal(s.count, 9);
+    check_create(&s.requests[2], "7", check_search(&s.requests[1], "7"));
+    check_update(&s.requests[4], "FINISHED");
+    check_update(&s.requests[8], "FAILED");
     for (int i = 0; i < s.count; i++)
         assert_string_equal(s.requests[i].authorization, "Bearer secret");
     stop(&s);
 }
 
+static void test_what_is_there_is_not_sent_again(void **state) {
+    (void)state;
+    stub s = start();
+    s.experiment_exists = true;
+    s.found = "{\"runs\":[{\"info\":{\"run_id\":\"r0\",\"status\":\"FINISHED\"}}]}";
+    listen_on(&s);
+    tl_error error = {0};
+    int count;
+    assert_ok(tl_export_mlflow(make_run(false), s.uri, "e", &count, &error), error);
+    assert_int_equal(count, 1);
+    assert_int_equal(s.count, 2);
+    check_search(&s.requests[1], "7");
+    stop(&s);
+}
+
+static void test_unfinished_runs_are_replaced(void **state) {
+    (void)state;
+    stub s = start();
+    s.experiment_exists = true;
+    s.found = "{\"runs\":[{\"info\":{\"run_id\":\"r0\",\"status\":\"RUNNING\"}}]}";
+    listen_on(&s);
+    tl_error error = {0};
+    assert_ok(tl_export_mlflow(make_run(false), s.uri, "e", NULL, &error), error);
+    assert_int_equal(s.count, 6);
+    cJSON *body = body_of(&s.requests[2]);
+    assert_string_equal(s.requests[2].path, "/api/2.0/mlflow/runs/delete");
+    assert_string_equal(text(body, "run_id"), "r0");
+    cJSON_Delete(body);
+    check_create(&s.requests[3], "7", check_search(&s.requests[1], "7"));
+    check_update(&s.requests[5], "FINISHED");
+    stop(&s);
+}
+
 static void test_refusals_say_what_the_server_said(void **state) {
     (void)state;
-    static const char *const paths[] = {"get-by-name", "experiments/create", "runs/create",
-                                        "log-batch", "runs/update"};
+    static const char *const paths[] = {"get-by-name", "experiments/create", "runs/search",
+                                        "runs/create", "log-batch",          "runs/update"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         stub s = start();
         s.failing = paths[i];
@@ -248,6 +297,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_is_right),
         cmocka_unit_test(test_failed_cells_are_failed_runs),
+        cmocka_unit_test(test_what_is_there_is_not_sent_again),
+        cmocka_unit_test(test_unfinished_runs_are_replaced),
         cmocka_unit_test(test_refusals_say_what_the_server_said),
     };
     return cmocka_run_group_tests_name("mlflow", tests, NULL, NULL);
