@@ -36,7 +36,7 @@ endfunction()
 # Best first. The fuzz targets read files and multiply nothing worth the time that all of these take to compile.
 if(TINYLLM_FUZZ)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(avx2 -mavx2 -mfma -mf16c)
+  set(avx2 -mavx2 -mfma -mf16c -mprfchw)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
   tinyllm_kernels(avx512_amx "avx512+amx" "TL_CPU_AVX512|TL_CPU_AVX512_VNNI|TL_CPU_AVX512_BF16|TL_CPU_AMX"
     0 ${avx512} -mavx512vnni -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8)

@@ -16,6 +16,14 @@ INLINE void store_part(float *p, vf a, int n) {
 
 /* ---- linear's end ---- */
 
+/* Another core may hold the lines that y is written to: they are asked for some rows before. */
+enum { WRITE_AHEAD = 8 };
+
+INLINE void fetch_to_write(const float *y, int32_t count) {
+    for (int32_t o = 0; o < count; o += 16)
+        __builtin_prefetch(y + o, 1);
+}
+
 INLINE void finish_row(tl_activation activation, const tl_linear *op, const float *t,
                        const float *g, int32_t first_out, int32_t outs, const float *residual,
                        float *y) {
@@ -41,6 +49,7 @@ void TL_NAME(tl_finish)(const tl_linear *op, const float *t, const float *g, int
             op->residual ? op->residual + (first_row + r) * op->residual_stride + first_out : NULL;
         float *y = op->y + (first_row + r) * op->y_stride + first_out;
         const float *tr = t + r * stride, *gr = g ? g + r * stride : NULL;
+        if (r + WRITE_AHEAD < rows) fetch_to_write(y + WRITE_AHEAD * op->y_stride, outs);
         switch (op->activation) {
         case TL_ACTIVATION_RELU:
             finish_row(TL_ACTIVATION_RELU, op, tr, gr, first_out, outs, residual, y);
