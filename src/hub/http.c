@@ -417,6 +417,15 @@ void tl_http_notice(const tl_http *http, const char *format, ...) {
     http->options.notice(http->options.notice_context, text);
 }
 
+static void notice_wait(const tl_http *http, const tl_http_reply *reply, double pause) {
+    if (reply->status > 0)
+        tl_http_notice(http, "%s: answered %ld: trying again in %.0f s", reply->url, reply->status,
+                       pause);
+    else
+        tl_http_notice(http, "%s: %s: trying again in %.0f s", reply->url,
+                       http->message[0] ? http->message : "no answer", pause);
+}
+
 bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http) {
     enum { LONGEST = 60, LONGEST_ASKED = 300, NOTICED = 3 };
     if (retry->left <= 0) return false;
@@ -427,8 +436,7 @@ bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http) {
     if (reply->retry_after > LONGEST_ASKED) return false;
     if (reply->retry_after >= 0) pause = reply->retry_after;
     if (pause >= NOTICED)
-        tl_http_notice(http, "%s: answered %ld: trying again in %.0f s", reply->url, reply->status,
-                       pause);
+        notice_wait(http, reply, pause);
     for (double end = tl_clock_monotonic() + pause; tl_clock_monotonic() < end;) {
         if (is_stopped(http)) return false;
         double left = end - tl_clock_monotonic();
