@@ -183,7 +183,7 @@ static bool slots_in_a_row(const tl_engine *e) {
 }
 
 /* The store's keys (or values) as this layer sees them. */
-static float *layer_of(const tl_store *store, float *base, const tl_pass *pass, int32_t layer) {
+static float *layer_of(const tl_kv *store, float *base, const tl_pass *pass, int32_t layer) {
     return pass->one_layer ? base : base + (int64_t)layer * store->slots * store->width;
 }
 
@@ -192,7 +192,7 @@ static void project(tl_engine *e, const stage *g, const float *x, bool with_quer
     const tl_attention_weights *w = &g->stack->layers[g->layer].self;
     const tl_model_spec *s = &e->model->spec;
     const tl_pass *pass = &e->pass;
-    tl_store *store = &e->store;
+    tl_kv *store = &e->store;
     float *keys = layer_of(store, store->k, pass, g->layer);
     float *values = layer_of(store, store->v, pass, g->layer);
     bool direct = slots_in_a_row(e);
@@ -212,7 +212,7 @@ static void project(tl_engine *e, const stage *g, const float *x, bool with_quer
 
 static void attend(tl_engine *e, const stage *g) {
     const tl_model_spec *s = &e->model->spec;
-    const tl_store *store = &e->store;
+    const tl_kv *store = &e->store;
     int64_t inner = (int64_t)s->heads * s->head_dim;
     bool relative = s->position == TL_POSITION_RELATIVE, encoder = e->pass.encoder;
     tl_attention op = {
@@ -246,7 +246,7 @@ static void attend(tl_engine *e, const stage *g) {
 static void cross_attend(tl_engine *e, const stage *g) {
     const tl_model_spec *s = &e->model->spec;
     const tl_attention_weights *w = &g->stack->layers[g->layer].cross;
-    const tl_store *store = &e->cross;
+    const tl_kv *store = &e->cross;
     int64_t inner = (int64_t)s->heads * s->head_dim;
     norm(e, &w->norm, e->x, g->rows, e->normed);
     tl_linear queries = linear(&w->q, e->normed, g->rows, e->q);
@@ -402,7 +402,7 @@ static void embed(tl_engine *e, int32_t rows) {
 /* The encoder's last norm, then the keys and values of every decoder layer's cross-attention. */
 static void finish_encoder(tl_engine *e, int32_t rows) {
     const tl_model *m = e->weights;
-    tl_store *store = &e->cross;
+    tl_kv *store = &e->cross;
     norm(e, &m->encoder.final_norm, e->x, rows, e->normed);
     for (int32_t layer = 0; layer < m->decoder.n_layers; layer++) {
         const tl_attention_weights *w = &m->decoder.layers[layer].cross;

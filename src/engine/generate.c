@@ -160,8 +160,8 @@ static bool generate(sequence *q, tl_ids *out, tl_error *error) {
 static bool run_encoder(sequence *q, const int32_t *tokens, int32_t count, tl_error *error) {
     tl_engine *e = q->engine;
     const tl_model_spec *spec = &e->model->spec;
-    if (!tl_store_reserve(&e->cross, spec->decoder_layers, tl_pass_most_rows(e),
-                          (int64_t)spec->kv_heads * spec->head_dim, error))
+    if (!tl_kv_reserve(&e->cross, spec->decoder_layers, tl_pass_most_rows(e),
+                       (int64_t)spec->kv_heads * spec->head_dim, error))
         return false;
     tl_pass_begin(e, true);
     e->pass.one_layer = true;
@@ -205,8 +205,8 @@ static bool prepare(sequence *q, int32_t n_encoder, tl_error *error) {
     }
     for (int32_t i = 0; i < longest; i++)
         q->slots[i] = i;
-    return tl_store_reserve(&e->store, e->model->decoder.n_layers, longest,
-                            (int64_t)spec->kv_heads * spec->head_dim, error);
+    return tl_kv_reserve(&e->store, e->model->decoder.n_layers, longest,
+                         (int64_t)spec->kv_heads * spec->head_dim, error);
 }
 
 bool tl_engine_generate(tl_engine *e, const int32_t *prompt, int32_t n_prompt,

@@ -18,15 +18,14 @@ bool tl_region_reserve(tl_region *region, size_t bytes, const char *what, tl_err
 void tl_region_free(tl_region *region);
 
 /* Keys and values of positions that later rows see: [layers][slots][width] each. */
-typedef struct tl_store {
+typedef struct tl_kv {
     tl_region region;
     float *k, *v;
     int32_t layers, slots;
     int64_t width;
-} tl_store;
+} tl_kv;
 
-bool tl_store_reserve(tl_store *store, int32_t layers, int32_t slots, int64_t width,
-                      tl_error *error);
+bool tl_kv_reserve(tl_kv *store, int32_t layers, int32_t slots, int64_t width, tl_error *error);
 
 /* Rows that go through the layers together. The arrays are the engine's, `capacity` long. */
 typedef struct tl_pass {
@@ -75,8 +74,8 @@ struct tl_engine {
     tl_region keys;
     tl_pass pass;
 
-    tl_store store; /* self-attention */
-    tl_store cross; /* encoder-decoders: keys and values of the encoder's rows */
+    tl_kv store; /* self-attention */
+    tl_kv cross; /* encoder-decoders: keys and values of the encoder's rows */
 
     tl_region rotary; /* cos and sin [positions, rotary_dim / 2] */
     int32_t rotary_positions;

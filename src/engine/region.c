@@ -30,8 +30,7 @@ void tl_region_free(tl_region *region) {
     *region = (tl_region){.owner = region->owner};
 }
 
-bool tl_store_reserve(tl_store *store, int32_t layers, int32_t slots, int64_t width,
-                      tl_error *error) {
+bool tl_kv_reserve(tl_kv *store, int32_t layers, int32_t slots, int64_t width, tl_error *error) {
     size_t elements;
     if (!tl_mul_size((size_t)layers, (size_t)slots, &elements) ||
         !tl_mul_size(elements, (size_t)width, &elements) ||

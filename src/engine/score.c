@@ -326,10 +326,9 @@ static bool reserve(forest *f, tl_error *error) {
     for (int32_t i = 0; i < f->n_segments && whole; i++)
         whole = !is_top(f, i) || tree_fits(f, i, 0, 0);
     int32_t capacity = e->pass.capacity, slots = whole ? capacity : f->longest + capacity;
-    if (!tl_store_reserve(&e->store, whole ? 1 : m->decoder.n_layers, slots, kv, error))
-        return false;
+    if (!tl_kv_reserve(&e->store, whole ? 1 : m->decoder.n_layers, slots, kv, error)) return false;
     if (spec->encoder &&
-        !tl_store_reserve(&e->cross, m->decoder.n_layers, tl_pass_most_rows(e), kv, error))
+        !tl_kv_reserve(&e->cross, m->decoder.n_layers, tl_pass_most_rows(e), kv, error))
         return false;
     f->path = allocate(f, (size_t)f->longest, sizeof *f->path, error);
     f->free_slots = allocate(f, (size_t)slots, sizeof *f->free_slots, error);

@@ -435,8 +435,7 @@ bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http) {
     if (pause > LONGEST) pause = LONGEST;
     if (reply->retry_after > LONGEST_ASKED) return false;
     if (reply->retry_after >= 0) pause = reply->retry_after;
-    if (pause >= NOTICED)
-        notice_wait(http, reply, pause);
+    if (pause >= NOTICED) notice_wait(http, reply, pause);
     for (double end = tl_clock_monotonic() + pause; tl_clock_monotonic() < end;) {
         if (is_stopped(http)) return false;
         double left = end - tl_clock_monotonic();

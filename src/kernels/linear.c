@@ -25,7 +25,7 @@ typedef struct linear_task {
 
 enum { MOST_OPS = 8 };
 
-static const tl_path *path_of(const tl_compute *compute, const tl_matrix *weight) {
+static const tl_product_path *path_of(const tl_compute *compute, const tl_matrix *weight) {
     return compute->kernels->paths[weight->dtype][compute->precision];
 }
 
@@ -51,11 +51,11 @@ size_t tl_linear_local_bytes(const tl_compute *compute, int32_t in) {
     return tiles_bytes() + tl_align(most);
 }
 
-static bool is_prepared(const tl_path *path, int32_t rows) {
+static bool is_prepared(const tl_product_path *path, int32_t rows) {
     return path->prepare && rows >= path->prepare_from;
 }
 
-static size_t prepared_bytes(const tl_path *path, int32_t rows, int32_t in) {
+static size_t prepared_bytes(const tl_product_path *path, int32_t rows, int32_t in) {
     if (!is_prepared(path, rows)) return 0;
     return path->group_bytes(in) * (size_t)divide_up(rows, path->prepare_rows);
 }
@@ -111,7 +111,7 @@ static void weights_of(const chunk_part *part, const tl_matrix *weight, tl_produ
 
 static void run_product(const linear_task *task, const chunk_part *part, const tl_matrix *weight,
                         float *y, void *scratch, tl_product ahead) {
-    const tl_path *path = path_of(task->compute, weight);
+    const tl_product_path *path = path_of(task->compute, weight);
     const tl_linear *op = part->op;
     tl_product product = {.weight = weight,
                           .x = op->x + part->first_row * op->x_stride,
@@ -157,7 +157,7 @@ static void run_chunk(void *context, int chunk, int worker) {
 /* ---- preparing x ---- */
 
 typedef struct prepare_task {
-    const tl_path *path;
+    const tl_product_path *path;
     const tl_linear *op;
     unsigned char *to;
 } prepare_task;
@@ -176,7 +176,7 @@ static void prepare_groups(const tl_compute *compute, const void *context, int32
 }
 
 static void prepare(tl_compute *compute, const tl_linear *op) {
-    const tl_path *path = path_of(compute, op->weight);
+    const tl_product_path *path = path_of(compute, op->weight);
     if (!is_prepared(path, op->rows)) return;
     prepare_task task = {path, op, compute->shared};
     tl_rows_run(compute, divide_up(op->rows, path->prepare_rows),
@@ -231,7 +231,7 @@ static void spoil(const tl_linear *op) {
 
 static void run_group(tl_compute *compute, const tl_linear *ops, int count) {
     const tl_linear *op = &ops[0];
-    const tl_path *path = path_of(compute, op->weight);
+    const tl_product_path *path = path_of(compute, op->weight);
     if (!tl_compute_grow(compute, tl_linear_local_bytes(compute, op->weight->in),
                          prepared_bytes(path, op->rows, op->weight->in), NULL)) {
         for (int i = 0; i < count; i++)

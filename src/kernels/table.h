@@ -32,7 +32,7 @@ typedef struct tl_product {
 } tl_product;
 
 /* How products of one weight type are done in one precision. */
-typedef struct tl_path {
+typedef struct tl_product_path {
     const char *name;
     void (*run)(const tl_product *product);
     /* The scratch memory that run needs for a product with `in` columns. */
@@ -43,7 +43,7 @@ typedef struct tl_path {
     void (*prepare)(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group);
     int32_t prepare_rows;
     int32_t prepare_from; /* products of fewer rows are not prepared */
-} tl_path;
+} tl_product_path;
 
 /* One row of attention: a query of one head. */
 typedef struct tl_attend {
@@ -60,7 +60,7 @@ typedef struct tl_kernels {
     bool (*usable)(void);
     /* Is it worth choosing, where better ones are not to be had? */
     bool (*advisable)(void);
-    const tl_path *paths[TL_Q4 + 1][2]; /* [dtype][precision] */
+    const tl_product_path *paths[TL_Q4 + 1][2]; /* [dtype][precision] */
     /* The end of a linear on a tile: y = activation(t + bias) ⊙ (g + gate_bias) + residual; t, g
      * [rows, outs] with a stride of their own, pointers at the tile's first element. */
     void (*finish)(const tl_linear *op, const float *t, const float *g, int64_t stride,

@@ -363,8 +363,8 @@ static size_t merge_long(const tl_bpe *bpe, int32_t *ids, size_t count, tl_symbo
 }
 
 /* Cuts a word by its merges and appends the ids. */
-static bool merge_word(const tl_subword *model, tl_work *work, const char *word, size_t length,
-                       tl_ids *ids, tl_error *error) {
+static bool merge_word(const tl_subword *model, tl_token_work *work, const char *word,
+                       size_t length, tl_ids *ids, tl_error *error) {
     if (length <= SHORT_WORD) {
         int32_t few[SHORT_WORD];
         size_t count;
@@ -385,8 +385,8 @@ static bool merge_word(const tl_subword *model, tl_work *work, const char *word,
 }
 
 /* One word: by the vocabulary where the word is a token that its merges lead to. */
-static bool encode_word(const tl_subword *model, tl_work *work, const char *word, size_t length,
-                        tl_ids *ids, tl_error *error) {
+static bool encode_word(const tl_subword *model, tl_token_work *work, const char *word,
+                        size_t length, tl_ids *ids, tl_error *error) {
     enum { UNASKED, YES, NO };
     int32_t id = tl_vocab_find(&model->vocab, word, length);
     if (id < 0) return merge_word(model, work, word, length, ids, error);
@@ -410,8 +410,8 @@ static const char *next_word(const char *at, const char *end) {
     return next ? next : end;
 }
 
-static bool bpe_encode(const tl_subword *model, tl_work *work, const char *word, size_t length,
-                       tl_ids *ids, tl_error *error) {
+static bool bpe_encode(const tl_subword *model, tl_token_work *work, const char *word,
+                       size_t length, tl_ids *ids, tl_error *error) {
     if (!model->bpe.marked_words) return encode_word(model, work, word, length, ids, error);
     const char *end = word + length;
     while (word < end) {

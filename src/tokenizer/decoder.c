@@ -11,8 +11,8 @@ enum { DECODER_LIMIT = 64 };
 
 /* All tokens as one run of bytes; a token with a character outside the byte alphabet stays as it
  * is. */
-static bool apply_byte_level(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
-                             tl_error *error) {
+static bool apply_byte_level(const tl_decoder *d, tl_token_work *work, tl_pieces *in,
+                             tl_pieces *out, tl_error *error) {
     (void)d, (void)work;
     tl_buffer bytes = {0};
     for (size_t i = 0; i < in->count; i++) {
@@ -36,7 +36,7 @@ static bool apply_byte_level(const tl_decoder *d, tl_work *work, tl_pieces *in, 
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_metaspace(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_metaspace(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                             tl_error *error) {
     (void)work;
     size_t size = strlen(d->replacement);
@@ -71,9 +71,9 @@ static void append_replaced(tl_buffer *out, const char *text, size_t length, con
     }
 }
 
-static bool append_regex_replaced(const tl_decoder *d, tl_work *work, const char *text,
+static bool append_regex_replaced(const tl_decoder *d, tl_token_work *work, const char *text,
                                   size_t length, tl_buffer *out, tl_error *error) {
-    tl_matcher *matcher = tl_work_matcher(work, error);
+    tl_matcher *matcher = tl_token_work_matcher(work, error);
     size_t at = 0, last = SIZE_MAX, copied = 0;
     tl_match match = {0};
     for (;;) {
@@ -88,7 +88,7 @@ static bool append_regex_replaced(const tl_decoder *d, tl_work *work, const char
     return true;
 }
 
-static bool apply_replace(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_replace(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                           tl_error *error) {
     tl_pieces_clear(out);
     for (size_t i = 0; i < in->count; i++) {
@@ -130,8 +130,8 @@ static void flush_bytes(tl_buffer *bytes, tl_pieces *out) {
     tl_buffer_clear(bytes);
 }
 
-static bool apply_byte_fallback(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
-                                tl_error *error) {
+static bool apply_byte_fallback(const tl_decoder *d, tl_token_work *work, tl_pieces *in,
+                                tl_pieces *out, tl_error *error) {
     (void)d, (void)work;
     tl_buffer bytes = {0};
     tl_pieces_clear(out);
@@ -153,7 +153,7 @@ static bool apply_byte_fallback(const tl_decoder *d, tl_work *work, tl_pieces *i
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_fuse(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_fuse(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                        tl_error *error) {
     (void)d, (void)work;
     tl_pieces_clear(out);
@@ -163,7 +163,7 @@ static bool apply_fuse(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pie
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_strip(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_strip(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                         tl_error *error) {
     (void)work;
     size_t size = strlen(d->literal);
@@ -201,7 +201,7 @@ static void clean_up(tl_buffer *text) {
     }
 }
 
-static bool apply_wordpiece(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_wordpiece(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                             tl_error *error) {
     (void)work;
     size_t prefix = strlen(d->literal);
@@ -224,7 +224,7 @@ static bool apply_wordpiece(const tl_decoder *d, tl_work *work, tl_pieces *in, t
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_bpe(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+static bool apply_bpe(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                       tl_error *error) {
     (void)work;
     tl_pieces_clear(out);
@@ -279,7 +279,7 @@ static bool read_bpe(tl_decoder *d, const cJSON *json, const char *where, tl_err
 /* The decoders this build knows. */
 static const struct {
     const char *type;
-    bool (*apply)(const tl_decoder *d, tl_work *work, tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_decoder *d, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     bool (*read)(tl_decoder *d, const cJSON *json, const char *where, tl_error *error);
 } kinds[] = {
@@ -327,7 +327,8 @@ void tl_decoders_free(tl_decoders *list) {
     *list = (tl_decoders){0};
 }
 
-bool tl_decoders_apply(const tl_decoders *list, tl_work *work, tl_buffer *text, tl_error *error) {
+bool tl_decoders_apply(const tl_decoders *list, tl_token_work *work, tl_buffer *text,
+                       tl_error *error) {
     tl_pieces *in = &work->pieces[0], *out = &work->pieces[1];
     for (int i = 0; i < list->count; i++) {
         const tl_decoder *d = &list->items[i];

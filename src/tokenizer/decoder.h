@@ -7,7 +7,7 @@
 typedef struct tl_decoder tl_decoder;
 
 struct tl_decoder {
-    bool (*apply)(const tl_decoder *decoder, tl_work *work, tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_decoder *decoder, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     char
         *literal; /* Replace: the pattern; Strip: the character; WordPiece, BPEDecoder: the affix */
@@ -30,6 +30,7 @@ bool tl_decoders_read(tl_decoders *list, const cJSON *json, const char *where, t
 void tl_decoders_free(tl_decoders *list);
 
 /* Appends the text of tokens: work->pieces[0] holds them. */
-bool tl_decoders_apply(const tl_decoders *list, tl_work *work, tl_buffer *text, tl_error *error);
+bool tl_decoders_apply(const tl_decoders *list, tl_token_work *work, tl_buffer *text,
+                       tl_error *error);
 
 #endif

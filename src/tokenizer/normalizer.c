@@ -83,7 +83,7 @@ static bool sort_run(int32_t *points, size_t count, tl_error *error) {
 /* Decomposes into work->points, in canonical order (UAX #15). */
 static bool decompose(tl_normal *normal, int form, size_t *count, tl_error *error) {
     enum { EXPANSION = 18 }; /* the longest decomposition of one character */
-    tl_work *work = normal->work;
+    tl_token_work *work = normal->work;
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | (form & UTF8PROC_COMPAT ? UTF8PROC_COMPAT : 0);
     size_t used = 0, run = 0;
     for (const char *at = normal->text, *end = at + normal->length; at < end;
@@ -166,8 +166,8 @@ static bool replace_literal(const tl_normalizer *n, tl_normal *normal, tl_error 
 }
 
 static bool replace_regex(const tl_normalizer *n, tl_normal *normal, tl_error *error) {
-    tl_matcher *matcher = tl_work_matcher(normal->work, error);
-    tl_work *work = normal->work;
+    tl_matcher *matcher = tl_token_work_matcher(normal->work, error);
+    tl_token_work *work = normal->work;
     const char *subject = tl_stand_in_text(normal->text, normal->length, &work->stand_ins, error);
     if (!matcher || !subject) return false;
     size_t at = 0, last = SIZE_MAX, copied = 0;
@@ -418,7 +418,7 @@ void tl_normalizers_free(tl_normalizers *list) {
     *list = (tl_normalizers){0};
 }
 
-bool tl_normalizers_apply(const tl_normalizers *list, tl_work *work, const char **text,
+bool tl_normalizers_apply(const tl_normalizers *list, tl_token_work *work, const char **text,
                           size_t *length, bool *first, tl_error *error) {
     tl_normal normal = {*text, *length, *first, &work->normal[0], work};
     for (int i = 0; i < list->count; i++) {

@@ -13,7 +13,7 @@ typedef struct tl_normal {
     size_t length;
     bool first;      /* its first character comes from the start of the text given to encode */
     tl_buffer *next; /* where the next change is written */
-    tl_work *work;
+    tl_token_work *work;
 } tl_normal;
 
 struct tl_normalizer {
@@ -42,7 +42,7 @@ bool tl_normalizers_add_charsmap(tl_normalizers *list, const void *bytes, size_t
 void tl_normalizers_free(tl_normalizers *list);
 
 /* Normalizes [*text, *length): points them into `work` where anything changed. */
-bool tl_normalizers_apply(const tl_normalizers *list, tl_work *work, const char **text,
+bool tl_normalizers_apply(const tl_normalizers *list, tl_token_work *work, const char **text,
                           size_t *length, bool *first, tl_error *error);
 
 #endif

@@ -15,9 +15,9 @@ enum { PRETOKENIZER_LIMIT = 64 };
 static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-static bool regex_matches(const tl_pretokenizer *p, tl_work *work, const char *text, size_t length,
-                          tl_error *error) {
-    tl_matcher *matcher = tl_work_matcher(work, error);
+static bool regex_matches(const tl_pretokenizer *p, tl_token_work *work, const char *text,
+                          size_t length, tl_error *error) {
+    tl_matcher *matcher = tl_token_work_matcher(work, error);
     const char *subject = tl_stand_in_text(text, length, &work->stand_ins, error);
     if (!matcher || !subject) return false;
     size_t at = 0, last = SIZE_MAX, from = 0;
@@ -34,7 +34,7 @@ static bool regex_matches(const tl_pretokenizer *p, tl_work *work, const char *t
     return true;
 }
 
-static void literal_matches(const tl_pretokenizer *p, tl_work *work, const char *text,
+static void literal_matches(const tl_pretokenizer *p, tl_token_work *work, const char *text,
                             size_t length) {
     size_t size = strlen(p->literal), from = 0;
     while (size && from < length) {
@@ -48,7 +48,7 @@ static void literal_matches(const tl_pretokenizer *p, tl_work *work, const char 
     if (from < length) tl_stretches_add(&work->matches, from, length, 0);
 }
 
-static void character_matches(const tl_pretokenizer *p, tl_work *work, const char *text,
+static void character_matches(const tl_pretokenizer *p, tl_token_work *work, const char *text,
                               size_t length) {
     size_t from = 0;
     for (size_t at = 0, size; at < length; at += size) {
@@ -100,8 +100,8 @@ static void cut(const tl_pretokenizer *p, const tl_stretches *matches, tl_piece 
     out->count = kept;
 }
 
-static bool apply_split(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
-                        tl_error *error) {
+static bool apply_split(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in,
+                        tl_pieces *out, tl_error *error) {
     tl_pieces_view(out, in);
     for (size_t i = 0; i < in->count; i++) {
         tl_piece piece = in->items[i];
@@ -121,8 +121,8 @@ static bool apply_split(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, 
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_byte_level(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
-                             tl_error *error) {
+static bool apply_byte_level(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in,
+                             tl_pieces *out, tl_error *error) {
     tl_pieces_clear(out);
     tl_buffer spaced = {0};
     for (size_t i = 0; i < in->count; i++) {
@@ -167,8 +167,8 @@ static void push_metaspace(const tl_pretokenizer *p, tl_pieces *out, size_t star
     tl_pieces_add(out, from, out->own.length - from, first && from == start);
 }
 
-static bool apply_metaspace(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
-                            tl_error *error) {
+static bool apply_metaspace(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in,
+                            tl_pieces *out, tl_error *error) {
     (void)work;
     size_t size = strlen(p->replacement);
     tl_pieces_clear(out);
@@ -193,7 +193,7 @@ static bool apply_metaspace(const tl_pretokenizer *p, tl_work *work, tl_pieces *
     return tl_pieces_finish(out, error);
 }
 
-static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, tl_pieces *in,
+static bool apply_fixed_length(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in,
                                tl_pieces *out, tl_error *error) {
     (void)work;
     tl_pieces_view(out, in);
@@ -214,8 +214,8 @@ static bool apply_fixed_length(const tl_pretokenizer *p, tl_work *work, tl_piece
 }
 
 /* Runs of word characters, and runs of other visible ones: \w+|[^\w\s]+. */
-static bool apply_whitespace(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
-                             tl_error *error) {
+static bool apply_whitespace(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in,
+                             tl_pieces *out, tl_error *error) {
     enum { SPACE, WORD, OTHER };
     (void)p, (void)work;
     tl_pieces_view(out, in);
@@ -357,7 +357,7 @@ static bool read_fixed_length(tl_pretokenizer *p, const cJSON *json, const char 
 /* The pre-tokenizers this build knows. BertPreTokenizer is two steps, and read as such. */
 static const struct {
     const char *type;
-    bool (*apply)(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     bool (*read)(tl_pretokenizer *p, const cJSON *json, const char *where, tl_error *error);
 } kinds[] = {
@@ -422,7 +422,7 @@ void tl_pretokenizers_free(tl_pretokenizers *list) {
     *list = (tl_pretokenizers){0};
 }
 
-bool tl_pretokenizers_apply(const tl_pretokenizers *list, tl_work *work, const char *text,
+bool tl_pretokenizers_apply(const tl_pretokenizers *list, tl_token_work *work, const char *text,
                             size_t length, bool first, const tl_pieces **pieces, tl_error *error) {
     tl_pieces *in = &work->pieces[0], *out = &work->pieces[1];
     tl_pieces_clear(in);

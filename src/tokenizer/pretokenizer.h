@@ -22,7 +22,7 @@ typedef enum tl_prepend {
 typedef struct tl_pretokenizer tl_pretokenizer;
 
 struct tl_pretokenizer {
-    bool (*apply)(const tl_pretokenizer *p, tl_work *work, tl_pieces *in, tl_pieces *out,
+    bool (*apply)(const tl_pretokenizer *p, tl_token_work *work, tl_pieces *in, tl_pieces *out,
                   tl_error *error);
     /* How a splitter finds what to split at: one of three. */
     bool (*is_match)(uint32_t point);
@@ -50,7 +50,7 @@ bool tl_pretokenizers_read(tl_pretokenizers *list, const cJSON *json, const char
 void tl_pretokenizers_free(tl_pretokenizers *list);
 
 /* Cuts one stretch of normalized text; *pieces lives in `work` until the next call. */
-bool tl_pretokenizers_apply(const tl_pretokenizers *list, tl_work *work, const char *text,
+bool tl_pretokenizers_apply(const tl_pretokenizers *list, tl_token_work *work, const char *text,
                             size_t length, bool first, const tl_pieces **pieces, tl_error *error);
 
 /* Reads "prepend_scheme", "add_prefix_space", "replacement", "split" of a Metaspace component. */

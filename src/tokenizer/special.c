@@ -204,7 +204,7 @@ static bool build_trie(tl_tokenizer *t, bool normalized, tl_trie *trie, tl_error
     tl_trie_key *keys = calloc(t->added.count + 1, sizeof *keys);
     size_t *places = calloc(t->added.count + 1, sizeof *places); /* of the keys in `texts` */
     tl_buffer texts = {0};
-    tl_work work = {0};
+    tl_token_work work = {0};
     size_t count = 0;
     bool good =
         (keys && places) || tl_fail_memory(error, t->added.count * sizeof *keys, "added tokens");
@@ -226,7 +226,7 @@ static bool build_trie(tl_tokenizer *t, bool normalized, tl_trie *trie, tl_error
     for (size_t i = 0; i < count; i++) /* now that the texts stay where they are */
         keys[i].text = texts.data + places[i];
     good = good && (!count || tl_trie_build(trie, keys, count, error));
-    tl_work_free(&work);
+    tl_token_work_free(&work);
     tl_buffer_free(&texts);
     free(keys);
     free(places);

@@ -139,7 +139,7 @@ static bool append_unknown(const tl_subword *model, const char *word, size_t len
     return tl_ids_append(ids, &model->wordpiece.unknown, 1, error);
 }
 
-static bool wordlevel_encode(const tl_subword *model, tl_work *work, const char *word,
+static bool wordlevel_encode(const tl_subword *model, tl_token_work *work, const char *word,
                              size_t length, tl_ids *ids, tl_error *error) {
     (void)work;
     int32_t id = tl_vocab_find(&model->vocab, word, length);
@@ -188,7 +188,7 @@ static size_t longest_token(const tl_subword *model, const char *rest, size_t le
     return 0;
 }
 
-static bool wordpiece_encode(const tl_subword *model, tl_work *work, const char *word,
+static bool wordpiece_encode(const tl_subword *model, tl_token_work *work, const char *word,
                              size_t length, tl_ids *ids, tl_error *error) {
     (void)work;
     int64_t characters = 0;

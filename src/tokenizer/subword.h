@@ -60,7 +60,7 @@ typedef struct tl_subword_kind {
     bool (*configure)(tl_subword *model, const cJSON *json, const char *where, tl_error *error);
     /* Called once the merges are read too. */
     bool (*finish)(tl_subword *model, const char *where, tl_error *error);
-    bool (*encode)(const tl_subword *model, tl_work *work, const char *word, size_t length,
+    bool (*encode)(const tl_subword *model, tl_token_work *work, const char *word, size_t length,
                    tl_ids *ids, tl_error *error);
     bool scored; /* the vocabulary is a list of [text, score]; an object of ids otherwise */
 } tl_subword_kind;

@@ -20,8 +20,8 @@ void tl_tokenizer_free(tl_tokenizer *tokenizer) {
 }
 
 /* Encodes what lies between added tokens of the normalized text. */
-static bool encode_words(const tl_tokenizer *t, tl_work *work, const char *text, size_t length,
-                         bool first, tl_ids *ids, tl_error *error) {
+static bool encode_words(const tl_tokenizer *t, tl_token_work *work, const char *text,
+                         size_t length, bool first, tl_ids *ids, tl_error *error) {
     const tl_pieces *pieces;
     if (!tl_pretokenizers_apply(&t->pretokenizers, work, text, length, first, &pieces, error))
         return false;
@@ -33,8 +33,8 @@ static bool encode_words(const tl_tokenizer *t, tl_work *work, const char *text,
 }
 
 /* Encodes what lies between added tokens of the raw text. */
-static bool encode_stretch(const tl_tokenizer *t, tl_work *work, const char *text, size_t length,
-                           bool first, tl_ids *ids, tl_error *error) {
+static bool encode_stretch(const tl_tokenizer *t, tl_token_work *work, const char *text,
+                           size_t length, bool first, tl_ids *ids, tl_error *error) {
     if (!tl_normalizers_apply(&t->normalizers, work, &text, &length, &first, error)) return false;
     if (!t->added.normalized.count) return encode_words(t, work, text, length, first, ids, error);
     if (!tl_added_split(&t->added, &t->added.normalized, text, length, &work->normalized, error))
@@ -50,7 +50,7 @@ static bool encode_stretch(const tl_tokenizer *t, tl_work *work, const char *tex
     return true;
 }
 
-static bool encode_text(const tl_tokenizer *t, tl_work *work, const char *text, size_t length,
+static bool encode_text(const tl_tokenizer *t, tl_token_work *work, const char *text, size_t length,
                         tl_ids *ids, tl_error *error) {
     if (!tl_added_split(&t->added, &t->added.raw, text, length, &work->raw, error)) return false;
     for (size_t i = 0; i < work->raw.count; i++) {
@@ -69,7 +69,7 @@ bool tl_tokenizer_encode(const tl_tokenizer *tokenizer, const char *text, size_t
     if (length > TEXT_LIMIT)
         return tl_fail(error, TL_ERROR_LIMIT, "a text of %zu bytes: at most %d can be tokenized",
                        length, TEXT_LIMIT);
-    tl_work work = {0};
+    tl_token_work work = {0};
     size_t before = ids->count;
     bool good = true;
     if (tl_utf8_valid(text, length) != length) {
@@ -81,7 +81,7 @@ bool tl_tokenizer_encode(const tl_tokenizer *tokenizer, const char *text, size_t
     good = good && encode_text(tokenizer, &work, text, length, ids, error);
     if (good && special)
         good = tl_postprocessors_apply(&tokenizer->postprocessors, ids, before, error);
-    tl_work_free(&work);
+    tl_token_work_free(&work);
     if (!good) ids->count = before;
     return good;
 }
@@ -94,7 +94,7 @@ static const char *token_text(const tl_tokenizer *t, int32_t id, size_t *length)
 
 bool tl_tokenizer_decode(const tl_tokenizer *tokenizer, const int32_t *ids, size_t count,
                          bool skip_special, tl_buffer *text, tl_error *error) {
-    tl_work work = {0};
+    tl_token_work work = {0};
     tl_pieces *tokens = &work.pieces[0];
     tl_pieces_clear(tokens);
     for (size_t i = 0; i < count; i++) {
@@ -108,7 +108,7 @@ bool tl_tokenizer_decode(const tl_tokenizer *tokenizer, const int32_t *ids, size
     }
     bool good = tl_pieces_finish(tokens, error) &&
                 tl_decoders_apply(&tokenizer->decoders, &work, text, error);
-    tl_work_free(&work);
+    tl_token_work_free(&work);
     return good;
 }
 

@@ -21,7 +21,7 @@ void tl_stretches_free(tl_stretches *stretches) {
     *stretches = (tl_stretches){0};
 }
 
-void tl_work_free(tl_work *work) {
+void tl_token_work_free(tl_token_work *work) {
     tl_buffer_free(&work->repaired);
     tl_buffer_free(&work->stand_ins);
     for (int i = 0; i < 2; i++) {
@@ -34,15 +34,15 @@ void tl_work_free(tl_work *work) {
     tl_matcher_free(work->matcher);
     free(work->memory);
     free(work->points);
-    *work = (tl_work){0};
+    *work = (tl_token_work){0};
 }
 
-tl_matcher *tl_work_matcher(tl_work *work, tl_error *error) {
+tl_matcher *tl_token_work_matcher(tl_token_work *work, tl_error *error) {
     if (!work->matcher) work->matcher = tl_matcher_new(error);
     return work->matcher;
 }
 
-void *tl_work_memory(tl_work *work, size_t count, size_t size, tl_error *error) {
+void *tl_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error) {
     size_t bytes;
     if (!tl_mul_size(count, size, &bytes)) bytes = SIZE_MAX;
     if (bytes <= work->memory_size) return work->memory;
@@ -57,7 +57,7 @@ void *tl_work_memory(tl_work *work, size_t count, size_t size, tl_error *error) 
     return memory;
 }
 
-bool tl_work_points(tl_work *work, size_t count, tl_error *error) {
+bool tl_work_points(tl_token_work *work, size_t count, tl_error *error) {
     if (count <= work->points_capacity) return true;
     size_t capacity = count + count / 2;
     int32_t *points = realloc(work->points, capacity * sizeof *points);

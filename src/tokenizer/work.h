@@ -40,29 +40,29 @@ typedef struct tl_best {
     uint32_t start;
 } tl_best;
 
-typedef struct tl_work {
+typedef struct tl_token_work {
     tl_buffer repaired;           /* the text given, when it was not valid UTF-8 */
     tl_buffer normal[2];          /* what normalizers write, in turn */
     tl_buffer stand_ins;          /* a text as patterns see it */
     tl_pieces pieces[2];          /* what pre-tokenizers and decoders write, in turn */
     tl_stretches raw, normalized; /* stretches between added tokens */
     tl_stretches matches;         /* of one pre-tokenizer or normalizer */
-    tl_matcher *matcher;          /* NULL until tl_work_matcher */
+    tl_matcher *matcher;          /* NULL until tl_token_work_matcher */
     void *memory;                 /* of the model, for one word */
     size_t memory_size;
     int32_t *points; /* characters of a normalizer */
     size_t points_capacity;
-} tl_work;
+} tl_token_work;
 
-void tl_work_free(tl_work *work);
+void tl_token_work_free(tl_token_work *work);
 
 /* The matcher, made on first use. */
-tl_matcher *tl_work_matcher(tl_work *work, tl_error *error);
+tl_matcher *tl_token_work_matcher(tl_token_work *work, tl_error *error);
 
 /* At least count × size bytes of `memory`, content undefined. */
-void *tl_work_memory(tl_work *work, size_t count, size_t size, tl_error *error);
+void *tl_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error);
 
 /* Room for `count` characters in `points`, content kept. */
-bool tl_work_points(tl_work *work, size_t count, tl_error *error);
+bool tl_work_points(tl_token_work *work, size_t count, tl_error *error);
 
 #endif

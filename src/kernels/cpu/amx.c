@@ -257,12 +257,12 @@ static size_t scratch_bytes(int32_t in) {
     return sizeof(uint16_t) * staged_size(in) + group_bytes(in);
 }
 
-const tl_path TL_NAME(tl_path_amx) = {.name = "bf16 AMX",
-                                      .run = run,
-                                      .scratch_bytes = scratch_bytes,
-                                      .group_bytes = group_bytes,
-                                      .prepare = prepare,
-                                      .prepare_rows = SIDE,
-                                      .prepare_from = 2};
+const tl_product_path TL_NAME(tl_product_path_amx) = {.name = "bf16 AMX",
+                                                      .run = run,
+                                                      .scratch_bytes = scratch_bytes,
+                                                      .group_bytes = group_bytes,
+                                                      .prepare = prepare,
+                                                      .prepare_rows = SIDE,
+                                                      .prepare_from = 2};
 
 #endif

@@ -211,11 +211,11 @@ static size_t scratch_bytes(int32_t in) {
     return sizeof(uint16_t) * TL_CHUNK_OUTS * BLOCK;
 }
 
-const tl_path TL_NAME(tl_path_bf16_fast) = {.name = "bf16 dot",
-                                            .run = run,
-                                            .scratch_bytes = scratch_bytes,
-                                            .group_bytes = row_bytes,
-                                            .prepare = prepare,
-                                            .prepare_rows = 1};
+const tl_product_path TL_NAME(tl_product_path_bf16_fast) = {.name = "bf16 dot",
+                                                            .run = run,
+                                                            .scratch_bytes = scratch_bytes,
+                                                            .group_bytes = row_bytes,
+                                                            .prepare = prepare,
+                                                            .prepare_rows = 1};
 
 #endif

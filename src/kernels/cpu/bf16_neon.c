@@ -226,11 +226,11 @@ static size_t scratch_bytes(int32_t in) {
     return sizeof(uint16_t) * OUTS * BLOCK;
 }
 
-const tl_path TL_NAME(tl_path_bf16_fast) = {.name = "bf16 matrix",
-                                            .run = run,
-                                            .scratch_bytes = scratch_bytes,
-                                            .group_bytes = group_bytes,
-                                            .prepare = prepare,
-                                            .prepare_rows = SIDE};
+const tl_product_path TL_NAME(tl_product_path_bf16_fast) = {.name = "bf16 matrix",
+                                                            .run = run,
+                                                            .scratch_bytes = scratch_bytes,
+                                                            .group_bytes = group_bytes,
+                                                            .prepare = prepare,
+                                                            .prepare_rows = SIDE};
 
 #endif

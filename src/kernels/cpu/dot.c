@@ -284,6 +284,6 @@ static void run(const tl_product *p) {
     .group_bytes = TL_NAME(tl_many_group_bytes), .prepare = TL_NAME(tl_many_prepare),              \
     .prepare_rows = VL, .prepare_from = FEWEST_MANY
 
-const tl_path TL_NAME(tl_path_f32) = {.name = "f32", MANY_ROWS};
-const tl_path TL_NAME(tl_path_f16) = {.name = "f16", MANY_ROWS};
-const tl_path TL_NAME(tl_path_bf16) = {.name = "bf16", MANY_ROWS};
+const tl_product_path TL_NAME(tl_product_path_f32) = {.name = "f32", MANY_ROWS};
+const tl_product_path TL_NAME(tl_product_path_f16) = {.name = "f16", MANY_ROWS};
+const tl_product_path TL_NAME(tl_product_path_bf16) = {.name = "bf16", MANY_ROWS};

@@ -5,10 +5,11 @@
 #include "kernels/cpu/vector.h"
 #include "kernels/table.h"
 
-extern const tl_path TL_NAME(tl_path_f32), TL_NAME(tl_path_f16), TL_NAME(tl_path_bf16);
-extern const tl_path TL_NAME(tl_path_bf16_fast), TL_NAME(tl_path_amx);
-extern const tl_path TL_NAME(tl_path_q8), TL_NAME(tl_path_q4);
-extern const tl_path TL_NAME(tl_path_q8_fast), TL_NAME(tl_path_q4_fast);
+extern const tl_product_path TL_NAME(tl_product_path_f32), TL_NAME(tl_product_path_f16),
+    TL_NAME(tl_product_path_bf16);
+extern const tl_product_path TL_NAME(tl_product_path_bf16_fast), TL_NAME(tl_product_path_amx);
+extern const tl_product_path TL_NAME(tl_product_path_q8), TL_NAME(tl_product_path_q4);
+extern const tl_product_path TL_NAME(tl_product_path_q8_fast), TL_NAME(tl_product_path_q4_fast);
 
 /* Exact products of many rows (many.c). */
 size_t TL_NAME(tl_many_group_bytes)(int32_t in);

@@ -199,5 +199,7 @@ static void run_q4(const tl_product *p) {
     run_exact(TL_Q4, p);
 }
 
-const tl_path TL_NAME(tl_path_q8) = {.name = "q8", .run = run_q8, .scratch_bytes = exact_scratch};
-const tl_path TL_NAME(tl_path_q4) = {.name = "q4", .run = run_q4, .scratch_bytes = exact_scratch};
+const tl_product_path TL_NAME(tl_product_path_q8) = {
+    .name = "q8", .run = run_q8, .scratch_bytes = exact_scratch};
+const tl_product_path TL_NAME(tl_product_path_q4) = {
+    .name = "q4", .run = run_q4, .scratch_bytes = exact_scratch};

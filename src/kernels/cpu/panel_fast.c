@@ -269,17 +269,17 @@ static void run_q4(const tl_product *p) {
     run(TL_Q4, p);
 }
 
-const tl_path TL_NAME(tl_path_q8_fast) = {.name = "q8 int8",
-                                          .run = run_q8,
-                                          .scratch_bytes = scratch_bytes,
-                                          .group_bytes = group_bytes,
-                                          .prepare = quantise_q8,
-                                          .prepare_rows = SIDE};
-const tl_path TL_NAME(tl_path_q4_fast) = {.name = "q4 int8",
-                                          .run = run_q4,
-                                          .scratch_bytes = scratch_bytes,
-                                          .group_bytes = group_bytes,
-                                          .prepare = quantise_q4,
-                                          .prepare_rows = SIDE};
+const tl_product_path TL_NAME(tl_product_path_q8_fast) = {.name = "q8 int8",
+                                                          .run = run_q8,
+                                                          .scratch_bytes = scratch_bytes,
+                                                          .group_bytes = group_bytes,
+                                                          .prepare = quantise_q8,
+                                                          .prepare_rows = SIDE};
+const tl_product_path TL_NAME(tl_product_path_q4_fast) = {.name = "q4 int8",
+                                                          .run = run_q4,
+                                                          .scratch_bytes = scratch_bytes,
+                                                          .group_bytes = group_bytes,
+                                                          .prepare = quantise_q4,
+                                                          .prepare_rows = SIDE};
 
 #endif

@@ -3,14 +3,14 @@
 #include "kernels/cpu_features.h"
 
 #if defined(__AMX_BF16__)
-#define FAST_BF16 TL_NAME(tl_path_amx)
-#define FAST_F16  TL_NAME(tl_path_amx)
+#define FAST_BF16 TL_NAME(tl_product_path_amx)
+#define FAST_F16  TL_NAME(tl_product_path_amx)
 #elif defined(V_HAS_BF16) || defined(V_HAS_BFMMLA)
-#define FAST_BF16 TL_NAME(tl_path_bf16_fast)
-#define FAST_F16  TL_NAME(tl_path_bf16_fast)
+#define FAST_BF16 TL_NAME(tl_product_path_bf16_fast)
+#define FAST_F16  TL_NAME(tl_product_path_bf16_fast)
 #else
-#define FAST_BF16 TL_NAME(tl_path_bf16)
-#define FAST_F16  TL_NAME(tl_path_f16)
+#define FAST_BF16 TL_NAME(tl_product_path_bf16)
+#define FAST_F16  TL_NAME(tl_product_path_f16)
 #endif
 
 static bool usable(void) {
@@ -28,11 +28,11 @@ const tl_kernels TL_NAME(tl_kernels) = {
     .advisable = advisable,
     .paths =
         {
-            [TL_F32] = {&TL_NAME(tl_path_f32), &TL_NAME(tl_path_f32)},
-            [TL_F16] = {&TL_NAME(tl_path_f16), &FAST_F16},
-            [TL_BF16] = {&TL_NAME(tl_path_bf16), &FAST_BF16},
-            [TL_Q8] = {&TL_NAME(tl_path_q8), &TL_NAME(tl_path_q8_fast)},
-            [TL_Q4] = {&TL_NAME(tl_path_q4), &TL_NAME(tl_path_q4_fast)},
+            [TL_F32] = {&TL_NAME(tl_product_path_f32), &TL_NAME(tl_product_path_f32)},
+            [TL_F16] = {&TL_NAME(tl_product_path_f16), &FAST_F16},
+            [TL_BF16] = {&TL_NAME(tl_product_path_bf16), &FAST_BF16},
+            [TL_Q8] = {&TL_NAME(tl_product_path_q8), &TL_NAME(tl_product_path_q8_fast)},
+            [TL_Q4] = {&TL_NAME(tl_product_path_q4), &TL_NAME(tl_product_path_q4_fast)},
         },
     .finish = TL_NAME(tl_finish),
     .embed = TL_NAME(tl_embed_row),
