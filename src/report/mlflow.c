@@ -253,14 +253,17 @@ static char *find_experiment(client *c, const char *name) {
     return id;
 }
 
-/* Sends {"run_id": run} to a path. */
-static bool post_run(client *c, const char *path, const char *run) {
+/* Deletes the run that `info` is of. */
+static bool delete_run(client *c, const cJSON *info) {
+    char *run = answer_string(c, info, "run_id", "runs/search");
+    if (!run) return false;
     tl_buffer body = {0};
     tl_buffer_append_byte(&body, '{');
     tl_json_put_string(&body, "run_id", run);
     tl_buffer_append_byte(&body, '}');
-    bool good = post(c, path, &body);
+    bool good = post(c, "runs/delete", &body);
     tl_buffer_free(&body);
+    free(run);
     return good;
 }
 
@@ -283,11 +286,10 @@ static bool find_run(client *c, const char *experiment, const char *id, bool *th
     cJSON_ArrayForEach(run, runs) {
         const cJSON *info = tl_json_get(run, "info");
         const char *status = cJSON_GetStringValue(tl_json_get(info, "status"));
-        const char *name = cJSON_GetStringValue(tl_json_get(info, "run_id"));
         if (status && strcmp(status, "RUNNING") != 0)
             *there = true;
         else
-            good = good && name && post_run(c, "runs/delete", name);
+            good = good && delete_run(c, info);
     }
     cJSON_Delete(answer);
     return good;

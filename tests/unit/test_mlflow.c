@@ -271,6 +271,23 @@ static void test_unfinished_runs_are_replaced(void **state) {
     stop(&s);
 }
 
+static void test_answers_without_a_run_are_refused(void **state) {
+    (void)state;
+    static const char *const answers[] = {"{\"runs\":[{}]}", "{\"runs\":[7]}",
+                                          "{\"runs\":[{\"info\":{\"run_id\":1}}]}", "[", ""};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        stub s = start();
+        s.experiment_exists = true;
+        s.found = answers[i];
+        listen_on(&s);
+        tl_error error = {0};
+        assert_false(tl_export_mlflow(make_run(false), s.uri, "e", NULL, &error));
+        assert_int_equal(error.code, TL_ERROR_FORMAT);
+        test_assert_contains(error.message, "runs/search");
+        stop(&s);
+    }
+}
+
 static void test_refusals_say_what_the_server_said(void **state) {
     (void)state;
     static const char *const paths[] = {"get-by-name", "experiments/create", "runs/search",
@@ -299,6 +316,7 @@ int main(void) {
         cmocka_unit_test(test_failed_cells_are_failed_runs),
         cmocka_unit_test(test_what_is_there_is_not_sent_again),
         cmocka_unit_test(test_unfinished_runs_are_replaced),
+        cmocka_unit_test(test_answers_without_a_run_are_refused),
         cmocka_unit_test(test_refusals_say_what_the_server_said),
     };
     return cmocka_run_group_tests_name("mlflow", tests, NULL, NULL);
