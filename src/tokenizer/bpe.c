@@ -422,9 +422,24 @@ static bool bpe_encode(const tl_subword *model, tl_token_work *work, const char 
     return true;
 }
 
+static void bpe_free(tl_subword *model) {
+    tl_bpe *bpe = &model->bpe;
+    free(bpe->merges);
+    free(bpe->prefix);
+    free(bpe->suffix);
+    free((void *)bpe->whole);
+}
+
+static size_t bpe_bytes(const tl_subword *model) {
+    return ((size_t)model->bpe.mask + 1) * sizeof(tl_merge) + (size_t)model->vocab.size;
+}
+
 const tl_subword_kind tl_bpe_kind = {
     .type = "BPE",
     .configure = bpe_configure,
     .finish = bpe_finish,
     .encode = bpe_encode,
+    .free = bpe_free,
+    .bytes = bpe_bytes,
+    .read_vocab = tl_subword_read_ids,
 };

@@ -62,7 +62,11 @@ typedef struct tl_subword_kind {
     bool (*finish)(tl_subword *model, const char *where, tl_error *error);
     bool (*encode)(const tl_subword *model, tl_token_work *work, const char *word, size_t length,
                    tl_ids *ids, tl_error *error);
-    bool scored; /* the vocabulary is a list of [text, score]; an object of ids otherwise */
+    /* Reads "vocab" of a tokenizer.json: {"text": id, …}, or [["text", score], …]. */
+    bool (*read_vocab)(tl_subword *model, tl_scan *scan, const char *where, tl_error *error);
+    /* What the model holds beside its vocabulary; NULL for nothing. */
+    void (*free)(tl_subword *model);
+    size_t (*bytes)(const tl_subword *model);
 } tl_subword_kind;
 
 struct tl_subword {
@@ -77,15 +81,11 @@ struct tl_subword {
 
 extern const tl_subword_kind tl_bpe_kind, tl_unigram_kind, tl_wordpiece_kind, tl_wordlevel_kind;
 
-/* The kind by its "type"; by its fields where an old file has no type; NULL (with an error). */
-const tl_subword_kind *tl_subword_kind_of(const cJSON *model, bool has_merges, bool scored,
-                                          const char *where, tl_error *error);
-
 void tl_subword_free(tl_subword *model);
 size_t tl_subword_bytes(const tl_subword *model);
 
-/* Reads "vocab" of a tokenizer.json: {"text": id, …}, or [["text", score], …]. */
-bool tl_subword_read_vocab(tl_subword *model, tl_scan *scan, const char *where, tl_error *error);
+/* Reads {"text": id, …} into the vocabulary. */
+bool tl_subword_read_ids(tl_subword *model, tl_scan *scan, const char *where, tl_error *error);
 
 /* Reads "merges": ["a b", …] or [["a", "b"], …]. */
 bool tl_bpe_read_merges(tl_subword *model, tl_scan *scan, const char *where, tl_error *error);

@@ -54,14 +54,37 @@ static bool take_apart(tl_scan *scan, parts *p, bool in_model) {
     return done;
 }
 
+static const tl_subword_kind *const kinds[] = {
+    &tl_bpe_kind,
+    &tl_unigram_kind,
+    &tl_wordpiece_kind,
+    &tl_wordlevel_kind,
+};
+
+/* The kind by its "type"; by its fields where an old file has no type; NULL (with an error). */
+static const tl_subword_kind *kind_of(const cJSON *model, bool has_merges, bool scored,
+                                      const char *where, tl_error *error) {
+    const char *type;
+    if (!tl_json_string_or(model, "type", NULL, &type, where, error)) return NULL;
+    if (!type)
+        return has_merges                                       ? &tl_bpe_kind
+               : scored                                         ? &tl_unigram_kind
+               : tl_json_get(model, "max_input_chars_per_word") ? &tl_wordpiece_kind
+                                                                : &tl_wordlevel_kind;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i]->type, type) == 0) return kinds[i];
+    tl_fail(error, TL_ERROR_UNSUPPORTED,
+            "%s: type '%s' is not supported (BPE, Unigram, WordPiece, WordLevel are)", where, type);
+    return NULL;
+}
+
 static bool read_model(tl_subword *model, parts *p, const cJSON *json, const char *where,
                        tl_error *error) {
     if (!cJSON_IsObject(json) || !p->vocab.at)
         return tl_fail(error, TL_ERROR_FORMAT, "%s: expected an object with a field 'vocab'",
                        where);
-    model->kind =
-        tl_subword_kind_of(json, p->merges.at, tl_scan_peek(&p->vocab) == '[', where, error);
-    if (!model->kind || !tl_subword_read_vocab(model, &p->vocab, where, error)) return false;
+    model->kind = kind_of(json, p->merges.at, tl_scan_peek(&p->vocab) == '[', where, error);
+    if (!model->kind || !model->kind->read_vocab(model, &p->vocab, where, error)) return false;
     if (!model->vocab.count)
         return tl_fail(error, TL_ERROR_FORMAT, "%s: the vocabulary is empty", where);
     if (!model->kind->configure(model, json, where, error)) return false;

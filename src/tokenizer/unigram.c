@@ -27,6 +27,26 @@ bool tl_unigram_add(tl_subword *model, const char *text, size_t length, double s
     return true;
 }
 
+static bool unigram_read_scores(tl_subword *model, tl_scan *scan, const char *where,
+                                tl_error *error) {
+    if (!tl_scan_expect(scan, '[')) return false;
+    bool first = true, done;
+    while (tl_scan_next(scan, ']', &first, &done) && !done) {
+        tl_buffer copy = {0};
+        const char *text;
+        size_t length;
+        double score;
+        bool good = tl_scan_expect(scan, '[') && tl_scan_string(scan, &text, &length);
+        if (good) tl_buffer_append(&copy, text, length);
+        good = good && tl_scan_expect(scan, ',') && tl_scan_number(scan, &score) &&
+               tl_scan_expect(scan, ']') &&
+               tl_unigram_add(model, tl_buffer_string(&copy), copy.length, score, where, error);
+        tl_buffer_free(&copy);
+        if (!good) return false;
+    }
+    return done;
+}
+
 static bool unigram_configure(tl_subword *model, const cJSON *json, const char *where,
                               tl_error *error) {
     int64_t unknown;
@@ -140,10 +160,21 @@ static bool unigram_encode(const tl_subword *model, tl_token_work *work, const c
     return true;
 }
 
+static void unigram_free(tl_subword *model) {
+    tl_trie_free(&model->unigram.trie);
+    free(model->unigram.scores);
+}
+
+static size_t unigram_bytes(const tl_subword *model) {
+    return tl_trie_bytes(&model->unigram.trie) + (size_t)model->vocab.allocated * sizeof(double);
+}
+
 const tl_subword_kind tl_unigram_kind = {
     .type = "Unigram",
     .configure = unigram_configure,
     .finish = unigram_finish,
     .encode = unigram_encode,
-    .scored = true,
+    .free = unigram_free,
+    .bytes = unigram_bytes,
+    .read_vocab = unigram_read_scores,
 };

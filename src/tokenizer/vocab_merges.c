@@ -58,7 +58,7 @@ static bool read_model(tl_opening *opening, const char *vocab_path, const char *
     tl_subword *model = &opening->tokenizer->model;
     model->kind = &tl_bpe_kind;
     tl_scan scan = {vocab, vocab, vocab + vocab_length, vocab_path, error, {0}};
-    bool good = tl_subword_read_vocab(model, &scan, vocab_path, error) &&
+    bool good = tl_subword_read_ids(model, &scan, vocab_path, error) &&
                 (!tl_scan_peek(&scan) || tl_scan_fail(&scan, "the end of the file"));
     tl_scan_free(&scan);
     if (!good || !model->kind->configure(model, NULL, vocab_path, error)) return false;
