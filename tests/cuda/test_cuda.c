@@ -1,6 +1,7 @@
 /* The CUDA backend, emulated: against the CPU, and what it does when things are missing. */
 #include "engine/internal.h"
 #include "support/fixture.h"
+#include "support/load.h"
 #include "support/same_bits.h"
 #include "support/support.h"
 
@@ -21,23 +22,12 @@ static const char *checkpoint(const char *name, const char *family, int dim, int
 }
 
 static tl_model *load(const char *directory, tl_dtype dtype) {
-    tl_error error = {0};
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    tl_model_options options = {.convert = true, .dtype = dtype};
-    tl_model *model = tl_model_load(directory, &options, compute, &error);
-    assert_ok(model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    return model;
+    return test_load_model(directory, &(tl_model_options){.convert = true, .dtype = dtype});
 }
 
 static tl_engine *engine_on(const tl_model *model, const char *device, tl_precision precision) {
-    tl_error error = {0};
     tl_engine_options options = {.threads = 1, .device = device, .precision = precision};
-    tl_engine *engine = tl_engine_new(model, &options, &error);
-    assert_ok(engine != NULL, error);
-    return engine;
+    return test_open_engine(model, &options);
 }
 
 static void invent(const tl_model *model, int32_t *tokens, int32_t count) {

@@ -1,6 +1,7 @@
 /* Every checkpoint of the conformance set against PyTorch's own outputs: logits, log-likelihoods,
  * greedy continuations. */
 #include "engine/request.h"
+#include "support/load.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -47,16 +48,9 @@ static void open_subject(subject *s) {
     tl_error error = {0};
     snprintf(directory, sizeof directory, "%s", test_shared_path("golden/models/%s", s->name));
     s->directory = directory;
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    assert_ok(compute != NULL, error);
-    s->model = tl_model_load(directory, NULL, compute, &error);
-    assert_ok(s->model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    s->engine = tl_engine_new(s->model, &(tl_engine_options){.threads = 2, .device = test_device()},
-                              &error);
-    assert_ok(s->engine != NULL, error);
+    s->model = test_load_model(directory, NULL);
+    s->engine =
+        test_open_engine(s->model, &(tl_engine_options){.threads = 2, .device = test_device()});
     s->tokenizer = tl_tokenizer_open(directory, &error);
     assert_ok(s->tokenizer != NULL, error);
     s->expected = tl_json_read(test_shared_path("golden/expected/%s/expected.json", s->name),

@@ -1,4 +1,5 @@
 /* The same bits for every checkpoint of the conformance set, at every dtype. */
+#include "support/load.h"
 #include "support/same_bits.h"
 #include "support/support.h"
 
@@ -6,16 +7,7 @@
 #include <string.h>
 
 static tl_model *load(const char *name, const tl_model_options *options) {
-    tl_error error = {0};
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    assert_ok(compute != NULL, error);
-    tl_model *model =
-        tl_model_load(test_shared_path("golden/models/%s", name), options, compute, &error);
-    assert_ok(model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    return model;
+    return test_load_model(test_shared_path("golden/models/%s", name), options);
 }
 
 static void test_model(void **state) {

@@ -1,4 +1,5 @@
 /* lm-evaluation-harness's own logs: every document, request, target, hash and few-shot draw. */
+#include "support/load.h"
 #include "support/support.h"
 
 #include "engine/engine.h"
@@ -275,15 +276,11 @@ static void compare_run(const reference_run *run, bool batched) {
     char path[1024], model_name[64];
     snprintf(model_name, sizeof model_name, "%.*s", (int)strcspn(run->folder, "/"), run->folder);
     const char *directory = test_shared_path("golden/models/%s", model_name);
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    tl_model *model = tl_model_load(directory, &(tl_model_options){0}, compute, &error);
-    assert_ok(model, error);
+    tl_model *model = test_load_model(directory, NULL);
     tl_tokenizer *tokenizer = tl_tokenizer_open(directory, &error);
     assert_ok(tokenizer, error);
     tl_engine *engine =
-        tl_engine_new(model, &(tl_engine_options){.threads = 2, .device = test_device()}, &error);
-    assert_ok(engine, error);
+        test_open_engine(model, &(tl_engine_options){.threads = 2, .device = test_device()});
     assert_true(
         find_file(test_shared_path("golden/lmeval/runs/%s/models__*/results_*.json", run->folder),
                   path, sizeof path));
@@ -307,8 +304,6 @@ static void compare_run(const reference_run *run, bool batched) {
     tl_engine_free(engine);
     tl_tokenizer_free(tokenizer);
     tl_model_unload(model);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
 }
 
 static void test_scores_equal_the_harness(void **state) {

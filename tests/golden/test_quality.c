@@ -3,6 +3,7 @@
  * and q4 weights. Bounds are a little above what was measured (docs/performance.md); they catch a
  * format read wrongly or a scale lost, which outputs that merely look plausible would hide. */
 #include "engine/engine.h"
+#include "support/load.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -29,19 +30,9 @@ typedef struct subject {
 
 static subject open_subject(const char *directory, const tl_model_options *options,
                             tl_precision precision) {
-    subject s;
-    tl_error error = {0};
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    assert_ok(compute != NULL, error);
-    s.model = tl_model_load(directory, options, compute, &error);
-    assert_ok(s.model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    s.engine =
-        tl_engine_new(s.model, &(tl_engine_options){.threads = 2, .precision = precision}, &error);
-    assert_ok(s.engine != NULL, error);
-    return s;
+    tl_model *model = test_load_model(directory, options);
+    tl_engine_options engine = {.threads = 2, .precision = precision};
+    return (subject){model, test_open_engine(model, &engine)};
 }
 
 static void close_subject(subject *s) {

@@ -1,6 +1,7 @@
 /* engine: scoring of forests, generation, requests. */
 #include "engine/request.h"
 #include "support/fixture.h"
+#include "support/load.h"
 #include "support/same_bits.h"
 #include "support/support.h"
 
@@ -9,30 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static tl_model *load(const char *family, tl_dtype dtype) {
-    tl_error error = {0};
-    fixture_model made = fixture_small;
-    made.family = family;
-    made.positions = 96;
-    const char *directory = test_scratch_path("%s", family);
-    fixture_checkpoint(directory, &made);
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    assert_ok(compute != NULL, error);
-    tl_model_options options = {.convert = true, .dtype = dtype};
-    tl_model *model = tl_model_load(directory, &options, compute, &error);
-    assert_ok(model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    return model;
-}
-
 static tl_engine *engine_of(const tl_model *model, int32_t pass_rows) {
-    tl_error error = {0};
-    tl_engine_options options = {.threads = 2, .pass_rows = pass_rows};
-    tl_engine *engine = tl_engine_new(model, &options, &error);
-    assert_ok(engine != NULL, error);
-    return engine;
+    return test_open_engine(model, &(tl_engine_options){.threads = 2, .pass_rows = pass_rows});
 }
 
 static void test_bits(void **state) {
@@ -41,7 +20,7 @@ static void test_bits(void **state) {
     static const tl_dtype dtypes[] = {TL_F32, TL_BF16, TL_Q8};
     for (int f = 0; f < 2; f++) {
         for (int d = 0; d < 3; d++) {
-            tl_model *model = load(families[f], dtypes[d]);
+            tl_model *model = test_small_model(families[f], dtypes[d]);
             test_same_bits(model, families[f]);
             tl_model_unload(model);
         }
@@ -53,7 +32,7 @@ static void test_bits(void **state) {
 /* The three kinds of question agree with each other. */
 static void test_asks_agree(void **state) {
     (void)state;
-    tl_model *model = load("llama", TL_F32);
+    tl_model *model = test_small_model("llama", TL_F32);
     tl_engine *engine = engine_of(model, 0);
     int32_t vocab = model->spec.vocab, tokens[] = {5, 9, 200, 17};
     float *logits = calloc((size_t)vocab, sizeof *logits);
@@ -92,7 +71,7 @@ static void test_asks_agree(void **state) {
 static void test_shared_prefixes_are_computed_once(void **state) {
     (void)state;
     enum { SHARED = 40, PATHS = 5, OWN = 3 };
-    tl_model *model = load("llama", TL_F32);
+    tl_model *model = test_small_model("llama", TL_F32);
     tl_engine *engine = engine_of(model, 0);
     int32_t tokens[PATHS][SHARED + OWN];
     tl_ask asks[PATHS];
@@ -125,7 +104,7 @@ static void refused(tl_engine *engine, const tl_segment *segments, int n, tl_ask
 
 static void test_refuses_wrong_forests(void **state) {
     (void)state;
-    tl_model *model = load("gpt2", TL_F32);
+    tl_model *model = test_small_model("gpt2", TL_F32);
     tl_engine *engine = engine_of(model, 0);
     int32_t good[] = {1, 2, 3}, bad[] = {1, 264}, negative[] = {-1}, longer[97] = {0};
     tl_ask ask = {.row = 3, .kind = TL_ASK_LOGIT, .token = 1};
@@ -145,7 +124,7 @@ static void test_refuses_wrong_forests(void **state) {
 /* After a first call nothing more is taken from the system. */
 static void test_memory_stays(void **state) {
     (void)state;
-    tl_model *model = load("llama", TL_F32);
+    tl_model *model = test_small_model("llama", TL_F32);
     tl_engine *engine = engine_of(model, 64);
     int32_t tokens[90];
     tl_memory first = {0}, later;
@@ -198,7 +177,7 @@ static int rank_of(const float *logits, int32_t vocab, int32_t token) {
 static void test_draws_are_among_the_likeliest(void **state) {
     (void)state;
     enum { DRAWS = 300, KEPT = 5 };
-    tl_model *model = load("llama", TL_F32);
+    tl_model *model = test_small_model("llama", TL_F32);
     tl_engine *engine = engine_of(model, 0);
     int32_t vocab = model->spec.vocab, prompt[] = {1, 2, 3};
     float *logits = calloc((size_t)vocab, sizeof *logits);
@@ -241,7 +220,7 @@ static void test_draws_are_among_the_likeliest(void **state) {
 
 static void test_generation(void **state) {
     (void)state;
-    tl_model *model = load("llama", TL_F32);
+    tl_model *model = test_small_model("llama", TL_F32);
     tl_engine *engine = engine_of(model, 0);
     tl_generate_options greedy = {.most_tokens = 12, .ignore_eos = true, .top_p = 1};
     tl_ids first = generate(engine, &greedy);
@@ -285,7 +264,7 @@ static void test_generation(void **state) {
 /* Generation ends where the positions do. */
 static void test_generation_ends_with_positions(void **state) {
     (void)state;
-    tl_model *model = load("gpt2", TL_F32);
+    tl_model *model = test_small_model("gpt2", TL_F32);
     tl_engine *engine = engine_of(model, 32);
     tl_generate_options options = {.most_tokens = 500, .ignore_eos = true, .top_p = 1};
     tl_ids ids = generate(engine, &options);

@@ -2,6 +2,7 @@
  * function that the library calls is counted here (the linker's --wrap). */
 #include "engine/engine.h"
 #include "support/fixture.h"
+#include "support/load.h"
 #include "support/support.h"
 
 #include <stdatomic.h>
@@ -57,31 +58,26 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 }
 /* NOLINTEND */
 
+typedef struct variant {
+    const char *family;
+    tl_dtype dtype;
+    tl_precision precision;
+} variant;
+
+static const variant variants[] = {
+    {"llama", TL_F32, TL_EXACT}, {"llama", TL_BF16, TL_FAST}, {"llama", TL_Q8, TL_EXACT},
+    {"llama", TL_Q8, TL_FAST},   {"gpt2", TL_F32, TL_EXACT},  {"gpt2", TL_Q4, TL_FAST},
+};
+
 typedef struct subject {
     tl_model *model;
     tl_engine *engine;
 } subject;
 
-static subject open_subject(const char *family, tl_dtype dtype, tl_precision precision) {
-    tl_error error = {0};
-    fixture_model made = fixture_small;
-    made.family = family;
-    made.positions = 96;
-    const char *directory = test_scratch_path("%s", family);
-    fixture_checkpoint(directory, &made);
-    tl_pool *pool = tl_pool_new(1, &error);
-    tl_compute *compute = tl_compute_new(pool, TL_EXACT, &error);
-    assert_ok(compute != NULL, error);
-    tl_model_options options = {.convert = true, .dtype = dtype};
-    subject s = {.model = tl_model_load(directory, &options, compute, &error)};
-    assert_ok(s.model != NULL, error);
-    tl_compute_free(compute);
-    tl_pool_free(pool);
-    s.engine = tl_engine_new(
-        s.model, &(tl_engine_options){.threads = 2, .precision = precision, .pass_rows = 16},
-        &error);
-    assert_ok(s.engine != NULL, error);
-    return s;
+static subject open_subject(const variant *v) {
+    tl_model *model = test_small_model(v->family, v->dtype);
+    tl_engine_options options = {.threads = 2, .precision = v->precision, .pass_rows = 16};
+    return (subject){model, test_open_engine(model, &options)};
 }
 
 static void close_subject(subject *s) {
@@ -111,21 +107,10 @@ static void score(tl_engine *engine, int32_t length, int32_t choices) {
     assert_ok(tl_engine_score_paths(engine, paths, choices, NULL, &error), error);
 }
 
-typedef struct variant {
-    const char *family;
-    tl_dtype dtype;
-    tl_precision precision;
-} variant;
-
-static const variant variants[] = {
-    {"llama", TL_F32, TL_EXACT}, {"llama", TL_BF16, TL_FAST}, {"llama", TL_Q8, TL_EXACT},
-    {"llama", TL_Q8, TL_FAST},   {"gpt2", TL_F32, TL_EXACT},  {"gpt2", TL_Q4, TL_FAST},
-};
-
 static void test_scoring(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
-        subject s = open_subject(variants[i].family, variants[i].dtype, variants[i].precision);
+        subject s = open_subject(&variants[i]);
         score(s.engine, 40, 5);
         assert_true(allocations > 0); /* the counting works */
         atomic_store(&allocations, 0);
@@ -147,9 +132,9 @@ static bool count_from_second(void *context, int32_t token) {
 static void test_generating(void **state) {
     (void)state;
     enum { LENGTH = 30 };
-    static int32_t out[2 * LENGTH];
+    static const int32_t out[LENGTH];
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
-        subject s = open_subject(variants[i].family, variants[i].dtype, variants[i].precision);
+        subject s = open_subject(&variants[i]);
         int tokens = 0;
         const int32_t prompt[] = {5, 9, 200, 17};
         tl_generate_options options = {.most_tokens = LENGTH,

@@ -1,6 +1,7 @@
 /* Evaluations on a tiny random model: the same bits however asked, rows skipped with their reason,
  * resumption, truncation, few-shot examples. */
 #include "support/fixture.h"
+#include "support/load.h"
 #include "support/support.h"
 
 #include "kernels/kernels.h"
@@ -15,8 +16,6 @@
 enum { ROWS = 30, MOST_CHOICES = 4 };
 
 typedef struct machine {
-    tl_pool *pool;
-    tl_compute *compute;
     tl_model *model;
     tl_tokenizer *tokenizer;
     tl_engine *engine;
@@ -25,22 +24,16 @@ typedef struct machine {
 static void machine_start(machine *m, int threads) {
     tl_error error = {0};
     const char *directory = test_scratch_path("model");
-    m->pool = tl_pool_new(1, &error);
-    m->compute = tl_compute_new(m->pool, TL_EXACT, &error);
-    m->model = tl_model_load(directory, &(tl_model_options){0}, m->compute, &error);
-    assert_ok(m->model, error);
+    m->model = test_load_model(directory, NULL);
     m->tokenizer = tl_tokenizer_open(directory, &error);
     assert_ok(m->tokenizer, error);
-    m->engine = tl_engine_new(m->model, &(tl_engine_options){.threads = threads}, &error);
-    assert_ok(m->engine, error);
+    m->engine = test_open_engine(m->model, &(tl_engine_options){.threads = threads});
 }
 
 static void machine_stop(machine *m) {
     tl_engine_free(m->engine);
     tl_tokenizer_free(m->tokenizer);
     tl_model_unload(m->model);
-    tl_compute_free(m->compute);
-    tl_pool_free(m->pool);
 }
 
 /* What the callback hears. */
