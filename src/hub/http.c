@@ -418,12 +418,10 @@ void tl_http_notice(const tl_http *http, const char *format, ...) {
 }
 
 static void notice_wait(const tl_http *http, const tl_http_reply *reply, double pause) {
-    if (reply->status > 0)
-        tl_http_notice(http, "%s: answered %ld: trying again in %.0f s", reply->url, reply->status,
-                       pause);
-    else
-        tl_http_notice(http, "%s: %s: trying again in %.0f s", reply->url,
-                       http->message[0] ? http->message : "no answer", pause);
+    char answered[32];
+    snprintf(answered, sizeof answered, "answered %ld", reply->status);
+    const char *why = reply->status > 0 ? answered : *http->message ? http->message : "no answer";
+    tl_http_notice(http, "%s: %s: trying again in %.0f s", reply->url, why, pause);
 }
 
 bool tl_retry_wait(tl_retry *retry, const tl_http_reply *reply, tl_http *http) {

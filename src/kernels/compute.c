@@ -1,3 +1,4 @@
+/* What is asked of an open compute: its facts, its memory, rows in chunks. */
 #include "kernels/compute.h"
 
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -223,6 +224,22 @@ static void append_params(tl_buffer *body, const tl_results *results, const tl_r
 
 /* ---- what an export does ---- */
 
+/* A body with its first field; the caller appends the others. */
+static tl_buffer begin_body(const char *field, const char *value) {
+    tl_buffer body = {0};
+    tl_buffer_append_byte(&body, '{');
+    tl_json_put_string(&body, field, value);
+    return body;
+}
+
+/* Ends the body, sends it and frees it. */
+static bool post_body(client *c, const char *path, tl_buffer *body) {
+    tl_buffer_append_byte(body, '}');
+    bool good = post(c, path, body);
+    tl_buffer_free(body);
+    return good;
+}
+
 /* The experiment's id, made where it is missing. */
 static char *find_experiment(client *c, const char *name) {
     char *escaped = curl_easy_escape(c->curl, name, 0);
@@ -242,9 +259,7 @@ static char *find_experiment(client *c, const char *name) {
                            "experiments/get-by-name");
     cJSON_Delete(answer);
     if (!absent) return id;
-    tl_buffer body = {0};
-    tl_buffer_append_byte(&body, '{');
-    tl_json_put_string(&body, "name", name);
+    tl_buffer body = begin_body("name", name);
     tl_buffer_append_byte(&body, '}');
     answer = request(c, "experiments/create", &body, NULL);
     if (answer) id = answer_string(c, answer, "experiment_id", "experiments/create");
@@ -257,29 +272,21 @@ static char *find_experiment(client *c, const char *name) {
 static bool delete_run(client *c, const cJSON *info) {
     char *run = answer_string(c, info, "run_id", "runs/search");
     if (!run) return false;
-    tl_buffer body = {0};
-    tl_buffer_append_byte(&body, '{');
-    tl_json_put_string(&body, "run_id", run);
-    tl_buffer_append_byte(&body, '}');
-    bool good = post(c, "runs/delete", &body);
-    tl_buffer_free(&body);
+    tl_buffer body = begin_body("run_id", run);
+    bool good = post_body(c, "runs/delete", &body);
     free(run);
     return good;
 }
 
 /* Is there a run of this cell? One that an interrupted export left unfinished is deleted. */
 static bool find_run(client *c, const char *experiment, const char *id, bool *there) {
-    tl_buffer body = {0}, filter = {0};
-    tl_buffer_append_format(&filter, "tags.`" CELL_TAG "` = '%s'", id);
-    tl_buffer_append_byte(&body, '{');
+    char filter[64];
+    snprintf(filter, sizeof filter, "tags.`" CELL_TAG "` = '%s'", id);
+    tl_buffer body = begin_body("filter", filter);
     tl_json_open(&body, "experiment_ids", '[');
     tl_json_append_string(&body, experiment, strlen(experiment));
-    tl_buffer_append_byte(&body, ']');
-    tl_json_put_string(&body, "filter", tl_buffer_string(&filter));
-    tl_buffer_append_byte(&body, '}');
-    body.failed |= filter.failed;
+    tl_buffer_append_string(&body, "]}");
     cJSON *answer = request(c, "runs/search", &body, NULL);
-    tl_buffer_free(&filter);
     tl_buffer_free(&body);
     bool good = answer != NULL;
     const cJSON *run, *runs = tl_json_get(answer, "runs");
@@ -297,10 +304,8 @@ static bool find_run(client *c, const char *experiment, const char *id, bool *th
 
 static char *create_run(client *c, const char *experiment, const tl_results *results,
                         const tl_result_cell *cell, const char *cell_id) {
-    tl_buffer body = {0}, name = {0};
+    tl_buffer body = begin_body("experiment_id", experiment), name = {0};
     tl_buffer_append_format(&name, "%s in %s", cell->model.name, cell->task);
-    tl_buffer_append_byte(&body, '{');
-    tl_json_put_string(&body, "experiment_id", experiment);
     tl_json_put_string(&body, "run_name", tl_buffer_string(&name));
     tl_json_put_int(&body, "start_time", milliseconds(cell->started));
     tl_json_open(&body, "tags", '[');
@@ -332,29 +337,20 @@ static char *create_run(client *c, const char *experiment, const tl_results *res
 
 static bool log_batch(client *c, const char *run, const tl_results *results,
                       const tl_result_cell *cell) {
-    tl_buffer body = {0};
-    tl_buffer_append_byte(&body, '{');
-    tl_json_put_string(&body, "run_id", run);
+    tl_buffer body = begin_body("run_id", run);
     tl_json_open(&body, "metrics", '[');
     append_metrics(&body, cell);
     tl_buffer_append_string(&body, "],\"params\":[");
     append_params(&body, results, cell);
-    tl_buffer_append_string(&body, "]}");
-    bool good = post(c, "runs/log-batch", &body);
-    tl_buffer_free(&body);
-    return good;
+    tl_buffer_append_byte(&body, ']');
+    return post_body(c, "runs/log-batch", &body);
 }
 
 static bool end_run(client *c, const char *run, const tl_result_cell *cell) {
-    tl_buffer body = {0};
-    tl_buffer_append_byte(&body, '{');
-    tl_json_put_string(&body, "run_id", run);
+    tl_buffer body = begin_body("run_id", run);
     tl_json_put_string(&body, "status", tl_cell_done(cell) ? "FINISHED" : "FAILED");
     tl_json_put_int(&body, "end_time", milliseconds(cell->finished));
-    tl_buffer_append_byte(&body, '}');
-    bool good = post(c, "runs/update", &body);
-    tl_buffer_free(&body);
-    return good;
+    return post_body(c, "runs/update", &body);
 }
 
 static bool export_cell(client *c, const char *experiment, const tl_results *results,
