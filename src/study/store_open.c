@@ -116,12 +116,20 @@ static bool check_damage(tl_store *store, tl_error *error) {
     return good;
 }
 
+/* Whose file it is, of which version, and how many tables it has: of one moment, as a run that
+ * begins may be writing them. */
+static bool read_version(tl_store *store, int64_t *application, int64_t *version, int64_t *tables,
+                         tl_error *error) {
+    return pragma(store, "BEGIN", error) &&
+           pragma_integer(store, "SELECT count(*) FROM sqlite_master", tables, error) &&
+           pragma_integer(store, "PRAGMA application_id", application, error) &&
+           pragma_integer(store, "PRAGMA user_version", version, error) &&
+           pragma(store, "COMMIT", error);
+}
+
 static bool check_version(tl_store *store, bool write, tl_error *error) {
     int64_t application = 0, version = 0, tables = 0;
-    if (!pragma_integer(store, "PRAGMA application_id", &application, error) ||
-        !pragma_integer(store, "PRAGMA user_version", &version, error) ||
-        !pragma_integer(store, "SELECT count(*) FROM sqlite_master", &tables, error))
-        return false;
+    if (!read_version(store, &application, &version, &tables, error)) return false;
     if (application == 0 && version == 0 && tables == 0) {
         if (!write)
             return tl_fail(error, TL_ERROR_FORMAT, "%s: nothing was stored in it yet", store->path);
@@ -142,6 +150,16 @@ static bool check_version(tl_store *store, bool write, tl_error *error) {
     return check_damage(store, error);
 }
 
+/* Opens the file at `name`. Whoever else has it open is waited for, from the first statement on: a
+ * page may be reading while a run begins. */
+static bool open_database(tl_store *store, const char *name, int flags) {
+    sqlite3_close(store->database);
+    store->database = NULL;
+    if (sqlite3_open_v2(name, &store->database, flags, NULL) != SQLITE_OK) return false;
+    sqlite3_busy_timeout(store->database, BUSY_MILLISECONDS);
+    return true;
+}
+
 /* A reader of a directory it may not write cannot make SQLite's shared memory file: with no log
  * beside it the file is complete, and is read as one that nobody changes. */
 static bool open_reader(tl_store *store, tl_error *error) {
@@ -149,13 +167,12 @@ static bool open_reader(tl_store *store, tl_error *error) {
         return tl_fail(error, TL_ERROR_IO, "%s: no run was stored there (run.sqlite is missing)",
                        store->directory);
     int64_t probe;
-    if (sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+    if (open_database(store, store->path, SQLITE_OPEN_READONLY) &&
         pragma_integer(store, "SELECT count(*) FROM sqlite_master", &probe, NULL))
         return true;
     int code = sqlite3_errcode(store->database) & 0xff;
     if (code != SQLITE_CANTOPEN && code != SQLITE_READONLY)
         return tl_store_fail(store, "cannot open", error);
-    sqlite3_close(store->database);
     tl_buffer name = {0};
     tl_buffer_append_format(&name, "%s-wal", store->path);
     struct stat status;
@@ -169,11 +186,10 @@ static bool open_reader(tl_store *store, tl_error *error) {
             tl_buffer_append_byte(&name, *c);
     }
     tl_buffer_append_string(&name, "?immutable=1");
-    code = name.failed ? SQLITE_NOMEM
-                       : sqlite3_open_v2(name.data, &store->database,
-                                         SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
+    bool good = !name.failed &&
+                open_database(store, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     tl_buffer_free(&name);
-    if (code != SQLITE_OK) return tl_store_fail(store, "cannot open", error);
+    if (!good) return tl_store_fail(store, "cannot open", error);
     if (log)
         return tl_fail(error, TL_ERROR_IO,
                        "%s: its write-ahead log (run.sqlite-wal) can only be read where the "
@@ -184,8 +200,7 @@ static bool open_reader(tl_store *store, tl_error *error) {
 
 static bool open_writer(tl_store *store, tl_error *error) {
     if (!tl_dir_create(store->directory, error) || !take_lock(store, error)) return false;
-    if (sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
-                        NULL) != SQLITE_OK)
+    if (!open_database(store, store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE))
         return tl_store_fail(store, "cannot open", error);
     if (sqlite3_db_readonly(store->database, "main") == 1)
         return tl_fail(error, TL_ERROR_IO, "%s: the file may only be read", store->path);
@@ -198,7 +213,6 @@ tl_store *tl_store_open(const char *directory, bool write, tl_error *error) {
     bool good = write ? open_writer(store, error) : open_reader(store, error);
     if (good) {
         sqlite3_extended_result_codes(store->database, 1);
-        sqlite3_busy_timeout(store->database, BUSY_MILLISECONDS);
         good = check_version(store, write, error);
     }
     if (good) return store;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -209,6 +210,50 @@ static void test_one_writer_at_a_time(void **state) {
     waitpid(child, &status, 0);
     tl_store_close(open_store("locked", true));
     close(ready[0]), close(ready[1]);
+}
+
+/* Opens the stores `busy/0`.. as they come into being, as a page that waits for a run does. Ends with
+ * what a reader was told that is neither "not yet" nor a store. */
+static void watch_stores(int stores) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    tl_error error = {0};
+    for (int i = 0; i < stores; i++) {
+        for (bool opened = false; !opened;) {
+            tl_store *reader = tl_store_open(test_scratch_path("busy/%d", i), false, &error);
+            opened = reader != NULL;
+            tl_store_close(reader);
+            bool early = !opened && (strstr(error.message, "no run was stored there") ||
+                                     strstr(error.message, "nothing was stored in it yet"));
+            if (!opened && !early) {
+                fprintf(stderr, "a reader: %s\n", error.message);
+                _exit(1);
+            }
+        }
+    }
+    _exit(0);
+}
+
+/* A reader that comes while a run begins is in nobody's way, and sees all of the schema or none. */
+static void test_readers_may_watch_a_store_begin(void **state) {
+    (void)state;
+    enum { STORES = 60, READERS = 3 };
+    tl_error error = {0};
+    pid_t readers[READERS];
+    assert_ok(tl_dir_create(test_scratch_path("busy"), &error), error);
+    for (int i = 0; i < READERS; i++) {
+        readers[i] = fork();
+        if (readers[i] == 0) watch_stores(STORES);
+    }
+    for (int i = 0; i < STORES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "busy/%d", i);
+        tl_store_close(open_store(name, true));
+    }
+    for (int i = 0; i < READERS; i++) {
+        int status;
+        waitpid(readers[i], &status, 0);
+        assert_int_equal(status, 0);
+    }
 }
 
 static void test_newer_and_foreign_files_are_refused(void **state) {
@@ -419,6 +464,7 @@ int main(void) {
         cmocka_unit_test(test_what_goes_in_comes_out),
         cmocka_unit_test(test_another_identity_is_refused_by_name),
         cmocka_unit_test(test_one_writer_at_a_time),
+        cmocka_unit_test(test_readers_may_watch_a_store_begin),
         cmocka_unit_test(test_newer_and_foreign_files_are_refused),
         cmocka_unit_test(test_read_only_directories_can_be_read),
         cmocka_unit_test(test_a_file_cut_short_is_salvaged),
