@@ -186,8 +186,8 @@ static bool open_reader(tl_store *store, tl_error *error) {
             tl_buffer_append_byte(&name, *c);
     }
     tl_buffer_append_string(&name, "?immutable=1");
-    bool good = !name.failed &&
-                open_database(store, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    bool good =
+        !name.failed && open_database(store, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     tl_buffer_free(&name);
     if (!good) return tl_store_fail(store, "cannot open", error);
     if (log)

@@ -212,8 +212,8 @@ static void test_one_writer_at_a_time(void **state) {
     close(ready[0]), close(ready[1]);
 }
 
-/* Opens the stores `busy/0`.. as they come into being, as a page that waits for a run does. Ends with
- * what a reader was told that is neither "not yet" nor a store. */
+/* Opens the stores `busy/0`.. as they come into being, as a page that waits for a run does. Ends
+ * with what a reader was told that is neither "not yet" nor a store. */
 static void watch_stores(int stores) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     tl_error error = {0};
