@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,6 +143,20 @@ bool tl_dir_create(const char *path, tl_error *error) {
     }
     free(copy);
     return good;
+}
+
+int tl_dir_lock(const char *path, tl_error *error) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        tl_fail_errno(error, "%s: cannot open", path);
+    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        tl_fail(error, TL_ERROR_IO,
+                "%s: another process is writing there; wait for it, or use another directory",
+                path);
+        close(fd);
+        fd = -1;
+    }
+    return fd;
 }
 
 char *tl_path_join(const char *directory, const char *name) {

@@ -1,9 +1,11 @@
 /* tinyllm export: a run in the formats of others. */
+#include "base/file.h"
 #include "cli/cli.h"
 #include "report/export.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct choices {
     const char *directory, *out, *uri, *project;
@@ -11,7 +13,7 @@ typedef struct choices {
 
 static bool to_wandb(const choices *chosen, tl_error *error) {
     int count;
-    const char *out = chosen->out ? chosen->out : "wandb";
+    const char *out = chosen->out;
     if (!tl_export_wandb(chosen->directory, out, chosen->project, &count, error)) return false;
     fprintf(stderr, "%d runs in %s; upload them with: wandb sync %s/offline-run-*\n", count, out,
             out);
@@ -29,29 +31,48 @@ static bool to_mlflow(const choices *chosen, tl_error *error) {
 }
 
 static bool to_csv(const choices *chosen, tl_error *error) {
-    const char *out = chosen->out ? chosen->out : "csv";
+    const char *out = chosen->out;
     if (!tl_export_csv(chosen->directory, out, error)) return false;
     fprintf(stderr, "%s/cells.csv and %s/examples.csv are written\n", out, out);
     return true;
 }
 
 static bool to_lmeval(const choices *chosen, tl_error *error) {
-    const char *out = chosen->out ? chosen->out : "lm-eval";
+    const char *out = chosen->out;
     if (!tl_export_lmeval(chosen->directory, out, error)) return false;
     fprintf(stderr, "%s holds results_*.json and samples_*.jsonl for each model\n", out);
     return true;
 }
 
-static const struct {
+typedef struct target {
     const char *name;
     bool (*function)(const choices *chosen, tl_error *error);
-} targets[] = {{"wandb", to_wandb}, {"mlflow", to_mlflow}, {"csv", to_csv}, {"lm-eval", to_lmeval}};
+    bool writes; /* into a directory, by default of its name */
+} target;
 
-static int export_to(const cli_command *command, const char *name, const choices *chosen) {
+static const target targets[] = {{"wandb", to_wandb, true},
+                                 {"mlflow", to_mlflow, false},
+                                 {"csv", to_csv, true},
+                                 {"lm-eval", to_lmeval, true}};
+
+/* Two that write into one directory would mix their files. */
+static bool export_alone(const target *to, choices *chosen, tl_error *error) {
+    if (!to->writes) return to->function(chosen, error);
+    if (!chosen->out) chosen->out = to->name;
+    bool new = !tl_dir_exists(chosen->out);
+    if (!tl_dir_create(chosen->out, error)) return false;
+    int lock = tl_dir_lock(chosen->out, error);
+    bool good = lock >= 0 && to->function(chosen, error);
+    if (!good && new) rmdir(chosen->out); /* where nothing was written */
+    if (lock >= 0) close(lock);
+    return good;
+}
+
+static int export_to(const cli_command *command, const char *name, choices *chosen) {
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (strcmp(targets[i].name, name) != 0) continue;
         tl_error error = {0};
-        return targets[i].function(chosen, &error) ? 0 : cli_fail(command, &error);
+        return export_alone(&targets[i], chosen, &error) ? 0 : cli_fail(command, &error);
     }
     return cli_usage(command, "--to %s: expected wandb, mlflow, csv or lm-eval", name);
 }

@@ -167,6 +167,22 @@ static void test_export(void **state) {
     free(text);
 }
 
+static void test_exports_keep_out_of_each_others_way(void **state) {
+    (void)state;
+    const char *run = make_run("held", (run_fixture){1, 1, 3});
+    tl_error error = {0};
+    int lock = tl_dir_lock(test_scratch(), &error);
+    if (lock < 0) fail_msg("%s", error.message);
+    check(EXPECT_ERR(1, "export", run, "--to", "csv", "-o", test_scratch()),
+          "another process is writing there");
+    close(lock);
+    check(EXPECT_ERR(0, "export", run, "--to", "csv", "-o", test_scratch()), "cells.csv");
+    check(EXPECT_ERR(1, "export", test_scratch_path("none"), "--to", "csv", "-o",
+                     test_scratch_path("left")),
+          "no run was stored there");
+    assert_false(tl_dir_exists(test_scratch_path("left")));
+}
+
 /* Serves a run and waits for its address. */
 static pid_t serve(const char *run, char url[256], int *out) {
     int pipe_ends[2];
@@ -228,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_without_gnuplot_the_rest_is_written),
         cmocka_unit_test(test_compare_and_thresholds),
         cmocka_unit_test(test_export),
+        cmocka_unit_test(test_exports_keep_out_of_each_others_way),
         cmocka_unit_test(test_a_damaged_store_is_salvaged),
         cmocka_unit_test(test_serve_stops_when_told),
     };
