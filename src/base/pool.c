@@ -20,28 +20,30 @@ typedef struct worker {
     int index;
 } worker;
 
-/* How many of a thread's own chunks were taken, by it or by others. */
-typedef struct turn {
-    _Alignas(64) _Atomic uint32_t taken;
-} turn;
+/* A job, as one thread is told of it: its own chunks are `index`, `index` + threads …, in this
+ * order, so that it can fetch what it needs next; when they are used up, it helps others with
+ * theirs. Nothing else lies near it, as processors fetch lines in pairs: threads meet as little as
+ * can be. */
+typedef struct lane {
+    /* generation << 32 | own chunks not yet claimed. A claim is a compare-and-swap of the whole
+     * word, so a thread that slept through a job cannot take a chunk of the next one by mistake;
+     * and while a claimed chunk is not completed, the rest stays as it is. */
+    _Alignas(128) _Atomic uint64_t claims;
+    tl_pool_function *function;
+    void *context;
+    uint32_t own; /* chunks at the beginning */
+} lane;
 
 struct tl_pool {
-    /* generation << 32 | chunks not yet claimed. A claim is a compare-and-swap of the whole word,
-     * so a thread that slept through a job cannot take a chunk of the next one by mistake; and
-     * while a claimed chunk is not completed, the job below stays as it is. Which chunk it is comes
-     * second, from `turns`. */
-    _Alignas(64) _Atomic uint64_t ticket;
-    _Alignas(64) _Atomic uint32_t completed;
-    _Atomic bool owner_sleeps; /* on `completed` */
-    _Atomic uint32_t bell;     /* futex: bumped at each job while someone sleeps */
+    _Alignas(128) _Atomic uint32_t completed; /* chunks that workers ever completed; futex */
+    _Atomic bool owner_sleeps;                /* on `completed` */
+    _Alignas(128) _Atomic uint32_t bell;      /* futex: bumped at each job while someone sleeps */
     _Atomic uint32_t sleepers;
     _Atomic bool stopping;
-    _Alignas(64) tl_pool_function *function;
-    void *context;
-    int chunks;
+    uint32_t generation;
     int threads;
     worker *workers;
-    turn *turns; /* [threads] */
+    lane *lanes; /* [threads] */
 };
 
 static void relax(void) {
@@ -60,54 +62,56 @@ static void futex_wake(_Atomic uint32_t *word, int count) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-/* The chunk of a claim: the thread's own are `index`, `index` + threads …, in this order, so that
- * it can fetch what it needs next; when they are used up, another's. A turn that is used up stays
- * so, and there are as many chunks as claims: one pass finds one. */
-static int take(tl_pool *pool, int index) {
-    for (int i = 0;; i++) {
-        int owner = (index + i) % pool->threads;
-        _Atomic uint32_t *taken = &pool->turns[owner].taken;
-        int64_t chunk = owner + (int64_t)atomic_load(taken) * pool->threads;
-        if (chunk >= pool->chunks) continue;
-        chunk = owner + (int64_t)atomic_fetch_add(taken, 1) * pool->threads;
-        if (chunk < pool->chunks) return (int)chunk;
-    }
-}
-
-/* Claims and runs chunks until none is left. */
-static void work(tl_pool *pool, int index) {
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
-    while ((uint32_t)ticket != 0) {
-        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1,
+/* Claims and runs the chunks of a lane until none is left; returns how many it ran. */
+static uint32_t run_lane(tl_pool *pool, int from, int index) {
+    lane *l = &pool->lanes[from];
+    uint32_t ran = 0;
+    uint64_t claims = atomic_load_explicit(&l->claims, memory_order_acquire);
+    while ((uint32_t)claims != 0) {
+        if (!atomic_compare_exchange_weak_explicit(&l->claims, &claims, claims - 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        uint32_t chunks = (uint32_t)pool->chunks;
-        pool->function(pool->context, take(pool, index), index);
-        if (atomic_fetch_add(&pool->completed, 1) + 1 == chunks && atomic_load(&pool->owner_sleeps))
-            futex_wake(&pool->completed, 1);
-        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        uint32_t turn = l->own - (uint32_t)claims;
+        l->function(l->context, from + (int)turn * pool->threads, index);
+        ran++;
+        claims = atomic_load_explicit(&l->claims, memory_order_acquire);
     }
+    return ran;
 }
 
-static bool work_waits(tl_pool *pool) {
-    return (uint32_t)atomic_load_explicit(&pool->ticket, memory_order_acquire) != 0 ||
-           atomic_load_explicit(&pool->stopping, memory_order_relaxed);
+static void complete(tl_pool *pool, uint32_t chunks) {
+    if (chunks == 0) return;
+    atomic_fetch_add(&pool->completed, chunks);
+    if (atomic_load(&pool->owner_sleeps)) futex_wake(&pool->completed, 1);
+}
+
+static void work(tl_pool *pool, int index) {
+    for (int i = 0; i < pool->threads; i++)
+        complete(pool, run_lane(pool, (index + i) % pool->threads, index));
+}
+
+static bool has_work(const tl_pool *pool, int index) {
+    return (uint32_t)atomic_load_explicit(&pool->lanes[index].claims, memory_order_acquire) != 0;
+}
+
+static bool is_wanted(const tl_pool *pool, int index) {
+    return has_work(pool, index) || atomic_load_explicit(&pool->stopping, memory_order_relaxed);
 }
 
 /* Spins briefly, yields for a while, then sleeps on the bell. */
-static void wait_for_work(tl_pool *pool) {
+static void wait_for_work(tl_pool *pool, int index) {
     for (int i = 0; i < SPINS; i++) {
-        if (work_waits(pool)) return;
+        if (is_wanted(pool, index)) return;
         relax();
     }
     for (int i = 0; i < YIELDS; i++) {
-        if (work_waits(pool)) return;
+        if (is_wanted(pool, index)) return;
         sched_yield();
     }
     atomic_fetch_add(&pool->sleepers, 1);
     atomic_thread_fence(memory_order_seq_cst);
     uint32_t bell = atomic_load(&pool->bell);
-    if (!work_waits(pool)) futex_wait(&pool->bell, bell);
+    if (!is_wanted(pool, index)) futex_wait(&pool->bell, bell);
     atomic_fetch_sub(&pool->sleepers, 1);
 }
 
@@ -120,46 +124,54 @@ static void ring(tl_pool *pool) {
 
 static void *worker_main(void *argument) {
     worker *self = argument;
-    while (!atomic_load_explicit(&self->pool->stopping, memory_order_acquire)) {
-        work(self->pool, self->index);
-        wait_for_work(self->pool);
+    tl_pool *pool = self->pool;
+    while (!atomic_load_explicit(&pool->stopping, memory_order_acquire)) {
+        wait_for_work(pool, self->index);
+        if (has_work(pool, self->index)) work(pool, self->index);
     }
     return NULL;
 }
 
-/* Spins for the last chunks in other hands, then sleeps: the processor it leaves idle may be what a
+/* Spins until workers completed so many, then sleeps: the processor it leaves idle may be what a
  * thread needs that was set aside with a chunk in its hands. */
-static void wait_for_end(tl_pool *pool, uint32_t chunks) {
-    for (int i = 0; atomic_load_explicit(&pool->completed, memory_order_acquire) < chunks; i++) {
+static void wait_for_end(tl_pool *pool, uint32_t before, uint32_t wanted) {
+    for (int i = 0;; i++) {
+        uint32_t completed = atomic_load_explicit(&pool->completed, memory_order_acquire);
+        if (completed - before >= wanted) return;
         if (i < SPINS) {
             relax();
             continue;
         }
         atomic_store(&pool->owner_sleeps, true);
-        uint32_t completed = atomic_load(&pool->completed);
-        if (completed < chunks) futex_wait(&pool->completed, completed);
+        completed = atomic_load(&pool->completed);
+        if (completed - before < wanted) futex_wait(&pool->completed, completed);
         atomic_store(&pool->owner_sleeps, false);
     }
 }
 
 void tl_pool_run(tl_pool *pool, int chunks, tl_pool_function *function, void *context) {
     if (chunks <= 0) return;
-    if (pool->threads == 1 || chunks == 1) {
+    int threads = pool->threads;
+    if (threads == 1 || chunks == 1) {
         for (int i = 0; i < chunks; i++)
             function(context, i, 0);
         return;
     }
-    pool->function = function;
-    pool->context = context;
-    pool->chunks = chunks;
-    atomic_store_explicit(&pool->completed, 0, memory_order_relaxed);
-    for (int i = 0; i < pool->threads; i++)
-        atomic_store_explicit(&pool->turns[i].taken, 0, memory_order_relaxed);
-    uint64_t generation = (atomic_load(&pool->ticket) >> 32) + 1;
-    atomic_store(&pool->ticket, generation << 32 | (uint32_t)chunks);
+    uint32_t before = atomic_load_explicit(&pool->completed, memory_order_relaxed);
+    uint64_t generation = (uint64_t)++pool->generation << 32;
+    for (int i = threads - 1; i >= 0; i--) {
+        lane *l = &pool->lanes[i];
+        l->function = function;
+        l->context = context;
+        l->own = (uint32_t)((chunks - i + threads - 1) / threads);
+        if (i >= chunks) l->own = 0;
+        atomic_store_explicit(&l->claims, generation | l->own, memory_order_release);
+    }
     ring(pool);
-    work(pool, 0);
-    wait_for_end(pool, (uint32_t)chunks);
+    uint32_t ran = 0;
+    for (int i = 0; i < threads; i++)
+        ran += run_lane(pool, i, 0);
+    wait_for_end(pool, before, (uint32_t)chunks - ran);
 }
 
 static int cgroup_quota(void) {
@@ -188,7 +200,7 @@ tl_pool *tl_pool_new(int threads, tl_error *error) {
         tl_fail(error, TL_ERROR_USAGE, "%d threads: expected 1 to %d", threads, MOST_THREADS);
         return NULL;
     }
-    tl_pool *pool = aligned_alloc(64, sizeof *pool);
+    tl_pool *pool = aligned_alloc(128, sizeof *pool);
     if (!pool) {
         tl_fail_memory(error, sizeof *pool, "the thread pool");
         return NULL;
@@ -196,13 +208,14 @@ tl_pool *tl_pool_new(int threads, tl_error *error) {
     memset(pool, 0, sizeof *pool);
     pool->threads = 1;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
-    pool->turns = aligned_alloc(64, (size_t)threads * sizeof *pool->turns);
-    if (!pool->workers || !pool->turns) {
-        tl_fail_memory(error, (size_t)threads * (sizeof *pool->workers + sizeof *pool->turns),
+    pool->lanes = aligned_alloc(128, (size_t)threads * sizeof *pool->lanes);
+    if (!pool->workers || !pool->lanes) {
+        tl_fail_memory(error, (size_t)threads * (sizeof *pool->workers + sizeof *pool->lanes),
                        "the thread pool");
         tl_pool_free(pool);
         return NULL;
     }
+    memset(pool->lanes, 0, (size_t)threads * sizeof *pool->lanes);
     for (int i = 1; i < threads; i++) {
         pool->workers[i] = (worker){.pool = pool, .index = i};
         if (pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]) != 0) {
@@ -223,7 +236,7 @@ void tl_pool_free(tl_pool *pool) {
     for (int i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     free(pool->workers);
-    free(pool->turns);
+    free(pool->lanes);
     free(pool);
 }
 
