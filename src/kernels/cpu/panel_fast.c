@@ -54,36 +54,35 @@ INLINE void unpack(tl_dtype dtype, bool to_signed, const panel *from, int32_t bl
     }
 }
 
-/* y[r][16] for R rows of a prepared group from `row` on, the blocks of a span; added to y where
- * `more`. All sums of a block grow side by side: each waits for its own last product. */
-INLINE void integer(tl_dtype dtype, const int R, const panel *from, int32_t blocks,
-                    const quantised *x, int32_t row, ahead *next, bool more, float *y,
-                    int64_t y_stride) {
+/* y[r][16] for R rows of a prepared group, the blocks of a span; added to y where `more`. All sums
+ * of a block grow side by side: each waits for its own last product. */
+INLINE void integer(tl_dtype dtype, const int R, const panel *from, int32_t blocks, quantised x,
+                    size_t apart, ahead *next, bool more, float *y, int64_t y_stride) {
     vf acc[SIDE][PARTS];
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int i = 0; i < PARTS; i++) acc[r][i] =
             more ? v_load(y + r * y_stride + i * VL) : v_zero();
     }
-    for (int32_t b = 0; b < blocks; b++, x++) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
         const unsigned char *block = from->values + (size_t)b * block_bytes(dtype);
         vf scale[PARTS];
         vi dot[SIDE][PARTS];
         UNROLL for (int i = 0; i < PARTS; i++) {
             scale[i] = v_load_f16(from->scales + (size_t)b * TL_PANEL + i * VL);
-            UNROLL for (int r = 0; r < R; r++) dot[r][i] = v_set_int(x->corrections[row + r]);
+            UNROLL for (int r = 0; r < R; r++) dot[r][i] = v_set_int(x.corrections[r]);
         }
         UNROLL for (int g = 0; g < 8; g++) {
             vi weight[PARTS];
             UNROLL for (int i = 0; i < PARTS; i++) weight[i] = load_factor(dtype, block, g, i);
             UNROLL for (int r = 0; r < R; r++) {
                 UNROLL for (int i = 0; i < PARTS; i++) dot[r][i] =
-                    v_dot4_all(dot[r][i], weight[i], &x->values[row + r][g]);
+                    v_dot4_all(dot[r][i], weight[i], &x.values[r][g]);
             }
         }
         UNROLL for (int i = 0; i < PARTS; i++) {
             vf base = v_scale_base(scale[i]);
             UNROLL for (int r = 0; r < R; r++) acc[r][i] =
-                v_fma(v_scale(dot[r][i], scale[i], base), v_set(x->scales[row + r]), acc[r][i]);
+                v_fma(v_scale(dot[r][i], scale[i], base), v_set(x.scales[r]), acc[r][i]);
         }
         fetch(next);
     }
@@ -92,10 +91,16 @@ INLINE void integer(tl_dtype dtype, const int R, const panel *from, int32_t bloc
     }
 }
 
-/* The prepared group that a row of the product lies in. */
-INLINE const quantised *group_of(const tl_product *p, int32_t row) {
-    size_t group = (size_t)((p->first_row + row) / SIDE);
-    return (const quantised *)p->prepared + group * (size_t)(p->weight->in / TL_BLOCK);
+/* A block of a row of the product, and of those after it in its group. */
+INLINE quantised x_at(const tl_product *p, int32_t row, int32_t block) {
+    int32_t first = row - row % SIDE;
+    unsigned char *prepared = (unsigned char *)p->prepared;
+    prepared += (size_t)((p->first_row + first) / SIDE) * group_bytes(p->weight->in);
+    return place_of(prepared, side_of(p->rows - first), block, row % SIDE);
+}
+
+INLINE size_t x_apart(const tl_product *p, int32_t row) {
+    return block_apart(side_of(p->rows - (row - row % SIDE)));
 }
 
 /* Blocks first … first + count - 1 of a panel, for one output of p->y on. */
@@ -104,23 +109,27 @@ typedef struct span {
     int32_t first, count, out;
 } span;
 
+/* R rows from `row` on; returns the row after them. */
+INLINE int32_t integer_at(tl_dtype dtype, const int R, const tl_product *p, const span *s,
+                          int32_t row, ahead *next) {
+    integer(dtype, R, &s->from, s->count, x_at(p, row, s->first), x_apart(p, row), next,
+            s->first > 0, p->y + row * p->y_stride + s->out, p->y_stride);
+    return row + R;
+}
+
 /* Up to SIDE rows of one group. */
 INLINE void integer_rows(tl_dtype dtype, const tl_product *p, const span *s, int32_t row,
                          ahead *next) {
-    int32_t rows = tl_min(SIDE, p->rows - row), r = 0;
-    int64_t stride = p->y_stride;
-    const quantised *x = group_of(p, row) + s->first;
-    float *y = p->y + row * stride + s->out;
-    bool more = s->first > 0;
-    for (; r + MANY_ROWS <= rows; r += MANY_ROWS, y += MANY_ROWS * stride)
-        integer(dtype, MANY_ROWS, &s->from, s->count, x, r, next, more, y, stride);
-    for (; MANY_ROWS > 8 && r + 8 <= rows; r += 8, y += 8 * stride)
-        integer(dtype, 8, &s->from, s->count, x, r, next, more, y, stride);
-    for (; r + 4 <= rows; r += 4, y += 4 * stride)
-        integer(dtype, 4, &s->from, s->count, x, r, next, more, y, stride);
-    for (; r + 2 <= rows; r += 2, y += 2 * stride)
-        integer(dtype, 2, &s->from, s->count, x, r, next, more, y, stride);
-    if (r < rows) integer(dtype, 1, &s->from, s->count, x, r, next, more, y, stride);
+    int32_t end = row + tl_min(SIDE, p->rows - row);
+    while (row + MANY_ROWS <= end)
+        row = integer_at(dtype, MANY_ROWS, p, s, row, next);
+    while (MANY_ROWS > 8 && row + 8 <= end)
+        row = integer_at(dtype, 8, p, s, row, next);
+    while (row + 4 <= end)
+        row = integer_at(dtype, 4, p, s, row, next);
+    while (row + 2 <= end)
+        row = integer_at(dtype, 2, p, s, row, next);
+    if (row < end) integer_at(dtype, 1, p, s, row, next);
 }
 
 /* The upper values of q4 are multiplied where they lie, as 16 times as much. */
@@ -131,14 +140,14 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
     const size_t bytes = tl_block_bytes(dtype);
     const unsigned char *first = at->first;
     const unsigned char *values = first + (size_t)at->blocks * TL_PANEL * sizeof(uint16_t);
-    const quantised *x = group_of(p, 0);
-    row += p->first_row % SIDE;
+    quantised x = x_at(p, row, 0);
+    const size_t apart = x_apart(p, row);
     vf acc[FEW_SUMS];
     UNROLL for (int i = 0; i < R * vectors; i++) acc[i] = v_zero();
-    for (int32_t b = 0; b < at->blocks; b++, x++, first += 2 * TL_PANEL, values += bytes) {
+    for (int32_t b = 0; b < at->blocks; b++, first += 2 * TL_PANEL, values += bytes) {
         vi dot[FEW_SUMS], high[FEW_SUMS];
         UNROLL for (int i = 0; i < R * vectors; i++) {
-            dot[i] = v_set_int(x->corrections[row + i / vectors]);
+            dot[i] = v_set_int(x.corrections[i / vectors]);
             high[i] = v_set_int(0);
         }
         fetch_next(dtype, R, P, at, b);
@@ -147,7 +156,7 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
                 vi weight = load_values(values + (size_t)(i / PARTS) * at->apart +
                                         (size_t)(g * TL_PANEL + i % PARTS * VL) * 4);
                 UNROLL for (int r = 0; r < R; r++) {
-                    const int32_t *of = x->values[row + r];
+                    const int32_t *of = x.values[r];
                     const int s = r * vectors + i;
                     if (dtype == TL_Q4)
                         high[s] = v_dot4(high[s], weight & upper, v_set_int(of[g % 4 + 4]));
@@ -162,9 +171,10 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
             UNROLL for (int r = 0; r < R; r++) {
                 const int s = r * vectors + i;
                 if (dtype == TL_Q4) dot[s] += high[s] >> 4;
-                acc[s] = v_fma(v_scale(dot[s], scale, base), v_set(x->scales[row + r]), acc[s]);
+                acc[s] = v_fma(v_scale(dot[s], scale, base), v_set(x.scales[r]), acc[s]);
             }
         }
+        x = move_on(x, apart);
     }
     store_runs(R, P, p, at, acc, y);
 }
@@ -177,16 +187,17 @@ INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const span *s,
     rows = rows_on_tiles(p->rows);
     if (rows == 0) return 0;
     unpack(dtype, true, &s->from, s->count, unpacked);
-    tile_rows(&(tile_task){.scales = s->from.scales,
-                           .values = unpacked,
-                           .x = group_of(p, 0) + s->first,
-                           .blocks = s->count,
-                           .apart = p->weight->in / TL_BLOCK,
-                           .rows = rows,
-                           .more = s->first > 0,
-                           .y = p->y + s->out,
-                           .y_stride = p->y_stride},
-              next);
+    tile_rows(
+        &(tile_task){.scales = s->from.scales,
+                     .values = unpacked,
+                     .x = x_at(p, 0, s->first),
+                     .blocks = s->count,
+                     .apart = block_apart(SIDE) * (size_t)(p->weight->in / TL_BLOCK - s->count + 1),
+                     .rows = rows,
+                     .more = s->first > 0,
+                     .y = p->y + s->out,
+                     .y_stride = p->y_stride},
+        next);
 #else
     (void)dtype, (void)p, (void)s, (void)unpacked, (void)next;
 #endif
@@ -198,16 +209,18 @@ INLINE void run_words(tl_dtype dtype, const tl_product *p, const span *s, unsign
                       ahead *next) {
     int64_t stride = p->y_stride;
     unpack_halves(dtype, &s->from, s->count, unpacked);
-    for (int32_t row = 0; row < p->rows; row += SIDE) {
-        int32_t rows = tl_min(SIDE, p->rows - row), r = 0;
-        const quantised *x = group_of(p, row) + s->first;
+    for (int32_t row = 0; row < p->rows;) {
+        int32_t left = tl_min(SIDE - row % SIDE, p->rows - row);
+        quantised x = x_at(p, row, s->first);
         float *y = p->y + row * stride + s->out;
-        for (; r + WORD_ROWS <= rows; r += WORD_ROWS, y += WORD_ROWS * stride)
-            word_rows(dtype, WORD_ROWS, s->from.scales, unpacked, s->count, x, r, next,
+        size_t apart = x_apart(p, row);
+        if (left >= WORD_ROWS)
+            word_rows(dtype, WORD_ROWS, s->from.scales, unpacked, s->count, x, apart, next,
                       s->first > 0, y, stride);
-        for (; r < rows; r++, y += stride)
-            word_rows(dtype, 1, s->from.scales, unpacked, s->count, x, r, next, s->first > 0, y,
+        else
+            word_rows(dtype, 1, s->from.scales, unpacked, s->count, x, apart, next, s->first > 0, y,
                       stride);
+        row += left >= WORD_ROWS ? WORD_ROWS : 1;
     }
 }
 #endif

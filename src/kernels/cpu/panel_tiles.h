@@ -23,13 +23,13 @@ enum {
     STORE_LAG = 2, /* blocks after which a tile's sums are stored: products take 52 cycles */
 };
 
-INLINE void add_block(const uint16_t *scales, const quantised *x, const int32_t *sums,
+INLINE void add_block(const uint16_t *scales, const float *x_scales, const int32_t *sums,
                       vf acc[SIDE]) {
     vf scale = v_load_f16(scales), base = v_scale_base(scale);
     UNROLL for (int r = 0; r < SIDE; r++) {
         vi dot;
         memcpy(&dot, sums + r * TL_PANEL, sizeof dot);
-        acc[r] = v_fma(v_scale(dot + v_set_int(START), scale, base), v_set(x->scales[r]), acc[r]);
+        acc[r] = v_fma(v_scale(dot + v_set_int(START), scale, base), v_set(x_scales[r]), acc[r]);
     }
 }
 
@@ -37,8 +37,9 @@ INLINE void add_block(const uint16_t *scales, const quantised *x, const int32_t 
 typedef struct tile_task {
     const uint16_t *scales;
     const unsigned char *values;
-    const quantised *x;    /* the first group's first block of the span */
-    int32_t blocks, apart; /* from a group's first block to the next one's */
+    quantised x;    /* the first group's first block of the span */
+    int32_t blocks; /* of the span */
+    size_t apart;   /* from its last block to the next group's first */
     int32_t rows;
     bool more; /* added to y */
     float *y;
@@ -47,14 +48,14 @@ typedef struct tile_task {
 
 /* Where one of the loop's stages is. */
 typedef struct tile_place {
-    const quantised *x;
+    quantised x;
     int32_t block, row;
 } tile_place;
 
 INLINE bool next_group(const tile_task *t, tile_place *at) {
-    at->x++;
-    if (++at->block < t->blocks) return false;
-    at->x += t->apart - t->blocks;
+    bool next = ++at->block == t->blocks;
+    at->x = move_on(at->x, next ? t->apart : block_apart(SIDE));
+    if (!next) return false;
     at->block = 0;
     at->row += SIDE;
     return true;
@@ -77,7 +78,7 @@ INLINE void store_sums(const tile_task *t, int32_t row, const vf acc[SIDE]) {
 #define TILE_STEP(sum, row_tile, weight, stored)                                                   \
     do {                                                                                           \
         if (first.row < t->rows) {                                                                 \
-            _tile_loadd(row_tile, first.x->values, TL_BLOCK);                                      \
+            _tile_loadd(row_tile, first.x.values, TL_BLOCK);                                       \
             _tile_loadd(weight, t->values + (size_t)first.block * UNPACKED, 64);                   \
             _tile_zero(sum);                                                                       \
             _tile_dpbssd(sum, row_tile, weight);                                                   \
@@ -85,7 +86,7 @@ INLINE void store_sums(const tile_task *t, int32_t row, const vf acc[SIDE]) {
         }                                                                                          \
         if (step + sum >= STORE_LAG) _tile_stored(stored, sums[stored], 64);                       \
         if (step + sum >= RING && last.row < t->rows) {                                            \
-            add_block(t->scales + (size_t)last.block * TL_PANEL, last.x, sums[sum], acc);          \
+            add_block(t->scales + (size_t)last.block * TL_PANEL, last.x.scales, sums[sum], acc);   \
             int32_t row = last.row;                                                                \
             if (next_group(t, &last)) {                                                            \
                 store_sums(t, row, acc);                                                           \

@@ -30,8 +30,8 @@ INLINE void unpack_halves(tl_dtype dtype, const panel *from, int32_t blocks, uns
 }
 
 /* One part of R rows: Σ over a block, [R][VL]. */
-INLINE void word_sums(tl_dtype dtype, const int R, const unsigned char *w, const quantised *x,
-                      int32_t row, vi dot[WORD_ROWS]) {
+INLINE void word_sums(tl_dtype dtype, const int R, const unsigned char *w, quantised x,
+                      vi dot[WORD_ROWS]) {
     vi low[WORD_ROWS], high[WORD_ROWS];
     UNROLL for (int r = 0; r < R; r++) low[r] = high[r] = v_set_int(0);
     UNROLL for (int g = 0; g < 8; g++) {
@@ -39,7 +39,7 @@ INLINE void word_sums(tl_dtype dtype, const int R, const unsigned char *w, const
         vi lower = load_values(at), upper = lower;
         if (dtype == TL_Q8) upper = load_values(at + sizeof(vi));
         UNROLL for (int r = 0; r < R; r++) {
-            vi value = v_set_int(x->values[row + r][g]);
+            vi value = v_set_int(x.values[r][g]);
             low[r] = v_add_words(low[r], v_mul_bytes(lower, value));
             if (dtype == TL_Q8) high[r] = v_add_words(high[r], v_mul_bytes(upper, value));
             /* sums in this order, values loaded when they are wanted: registers are few */
@@ -47,27 +47,28 @@ INLINE void word_sums(tl_dtype dtype, const int R, const unsigned char *w, const
         }
     }
     UNROLL for (int r = 0; r < R; r++) {
-        dot[r] = v_add_pairs(low[r], 1) + v_set_int(x->corrections[row + r]);
+        dot[r] = v_add_pairs(low[r], 1) + v_set_int(x.corrections[r]);
         if (dtype == TL_Q8) dot[r] += v_add_pairs(high[r], 16);
     }
 }
 
 /* y[R][16] of the blocks of a span, unpacked at w; added to y where `more`. */
 INLINE void word_rows(tl_dtype dtype, const int R, const uint16_t *scales, const unsigned char *w,
-                      int32_t blocks, const quantised *x, int32_t row, ahead *next, bool more,
-                      float *y, int64_t y_stride) {
+                      int32_t blocks, quantised x, size_t apart, ahead *next, bool more, float *y,
+                      int64_t y_stride) {
     vf acc[WORD_ROWS][PARTS];
     UNROLL for (int i = 0; i < R * PARTS; i++) acc[i / PARTS][i % PARTS] =
         more ? v_load(y + i / PARTS * y_stride + i % PARTS * VL) : v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++, scales += TL_PANEL) {
+    for (int32_t b = 0; b < blocks; b++, scales += TL_PANEL) {
         UNROLL for (int part = 0; part < PARTS; part++) {
             vi dot[WORD_ROWS];
-            word_sums(dtype, R, w, x, row, dot);
+            word_sums(dtype, R, w, x, dot);
             w += (size_t)(8 * halves(dtype)) * sizeof(vi);
             vf scale = v_load_f16(scales + part * VL), base = v_scale_base(scale);
             UNROLL for (int r = 0; r < R; r++) acc[r][part] =
-                v_fma(v_scale(dot[r], scale, base), v_set(x->scales[row + r]), acc[r][part]);
+                v_fma(v_scale(dot[r], scale, base), v_set(x.scales[r]), acc[r][part]);
         }
+        x = move_on(x, apart);
         fetch(next);
     }
     UNROLL for (int i = 0; i < R * PARTS; i++)

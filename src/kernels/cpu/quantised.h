@@ -18,16 +18,36 @@ enum {
     START = BY_BITS ? 0x4b400000 : 0,
 };
 
-/* A block of 32 columns of SIDE prepared rows. Sums of products start from the correction: START
- * and what takes the weights' bias out again, -bias × Σ values. */
+/* A block of 32 columns, from one row of a group on: scales, corrections and values of all its
+ * rows. A group has as many rows as there are, so that few lie close together, or SIDE where they
+ * go through a tile. Sums of products start from the correction: START and what takes the weights'
+ * bias out again, -bias × Σ values. */
 typedef struct quantised {
-    float scales[SIDE];
-    int32_t corrections[SIDE];
-    int32_t values[SIDE][TL_BLOCK / 4]; /* four int8 in each */
+    float *scales;
+    int32_t *corrections;
+    int32_t (*values)[TL_BLOCK / 4]; /* four int8 in each */
 } quantised;
 
+/* From block to block of a group. */
+INLINE size_t block_apart(int32_t side) {
+    return (size_t)side * (sizeof(float) + sizeof(int32_t) + TL_BLOCK);
+}
+
 static size_t group_bytes(int32_t in) {
-    return sizeof(quantised) * (size_t)(in / TL_BLOCK);
+    return block_apart(SIDE) * (size_t)(in / TL_BLOCK);
+}
+
+INLINE quantised place_of(void *group, int32_t side, int32_t block, int32_t row) {
+    float *scales = (float *)((unsigned char *)group + block_apart(side) * (size_t)block);
+    int32_t *corrections = (int32_t *)(scales + side);
+    return (quantised){scales + row, corrections + row,
+                       (int32_t(*)[TL_BLOCK / 4])(corrections + side) + row};
+}
+
+INLINE quantised move_on(quantised x, size_t bytes) {
+    return (quantised){(float *)((unsigned char *)x.scales + bytes),
+                       (int32_t *)((unsigned char *)x.corrections + bytes),
+                       (int32_t(*)[TL_BLOCK / 4])((unsigned char *)x.values + bytes)};
 }
 
 /* What v_scale adds for a weight's scale. */
@@ -43,8 +63,8 @@ INLINE vf v_scale(vi sum, vf scale, vf base) {
 }
 
 /* COUNT blocks of a row, at most four: what runs across lanes is done for all of them at once. */
-INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quantised *to,
-                            int32_t row) {
+INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quantised to,
+                            size_t apart) {
     vi most[4], sums[4]; /* magnitudes as bits, where NaN is above all */
     UNROLL for (int b = 0; b < 4; b++) most[b] = sums[b] = v_set_int(0);
     UNROLL for (int b = 0; b < COUNT; b++) {
@@ -62,22 +82,22 @@ INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quant
             vf scaled = v_load(x + b * TL_BLOCK + i) * v_set(inverse[b]);
             vi value = v_to_int(v_max(v_set(-127.0f), v_min(scaled, v_set(127.0f))));
             sums[b] += value;
-            v_store_i8((int8_t *)to[b].values[row] + i, value);
+            v_store_i8((int8_t *)move_on(to, b * apart).values[0] + i, value);
         }
     }
     i4 corrections = START - bias * v_sum_int4(sums);
     UNROLL for (int b = 0; b < COUNT; b++) {
-        to[b].scales[row] = scales[b];
-        to[b].corrections[row] = corrections[b];
+        *move_on(to, b * apart).scales = scales[b];
+        *move_on(to, b * apart).corrections = corrections[b];
     }
 }
 
-INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised *to, int32_t row) {
+INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised to, size_t apart) {
     int32_t blocks = in / TL_BLOCK, b = 0;
-    for (; b + 4 <= blocks; b += 4)
-        quantise_blocks(4, bias, x + b * TL_BLOCK, to + b, row);
-    for (; b < blocks; b++)
-        quantise_blocks(1, bias, x + b * TL_BLOCK, to + b, row);
+    for (; b + 4 <= blocks; b += 4, to = move_on(to, 4 * apart))
+        quantise_blocks(4, bias, x + b * TL_BLOCK, to, apart);
+    for (; b < blocks; b++, to = move_on(to, apart))
+        quantise_blocks(1, bias, x + b * TL_BLOCK, to, apart);
 }
 
 #if defined(__AMX_INT8__)
@@ -87,31 +107,34 @@ INLINE int32_t rows_on_tiles(int32_t rows) {
 }
 #endif
 
-/* The rows that a group lacks, where it goes through a tile. */
-static void pad_group(int32_t rows, int32_t in, quantised *group) {
+/* The rows that a group of so many is laid out for. */
+INLINE int32_t side_of(int32_t rows) {
 #if defined(__AMX_INT8__)
-    if (rows_on_tiles(rows) < rows || rows == SIDE) return;
-    for (int32_t b = 0; b < in / TL_BLOCK; b++, group++) {
-        for (int32_t r = rows; r < SIDE; r++) {
-            group->scales[r] = 0.0f;
-            memset(group->values[r], 0, sizeof group->values[r]);
+    if (rows_on_tiles(rows)) return SIDE;
+#endif
+    return tl_min(rows, SIDE);
+}
+
+INLINE void quantise(int32_t bias, const float *x, int64_t x_stride, int32_t rows, int32_t in,
+                     void *group) {
+    int32_t side = side_of(rows);
+    for (int32_t r = 0; r < rows; r++)
+        quantise_row(bias, x + r * x_stride, in, place_of(group, side, 0, r), block_apart(side));
+    for (int32_t r = rows; r < side; r++) { /* what the tile lacks */
+        quantised none = place_of(group, side, 0, r);
+        for (int32_t b = 0; b < in / TL_BLOCK; b++, none = move_on(none, block_apart(side))) {
+            *none.scales = 0.0f;
+            memset(none.values, 0, sizeof *none.values);
         }
     }
-#else
-    (void)rows, (void)in, (void)group;
-#endif
 }
 
 static void quantise_q8(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
-    for (int32_t r = 0; r < rows; r++)
-        quantise_row(128, x + r * x_stride, in, group, r);
-    pad_group(rows, in, group);
+    quantise(128, x, x_stride, rows, in, group);
 }
 
 static void quantise_q4(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
-    for (int32_t r = 0; r < rows; r++)
-        quantise_row(8, x + r * x_stride, in, group, r);
-    pad_group(rows, in, group);
+    quantise(8, x, x_stride, rows, in, group);
 }
 
 #endif
