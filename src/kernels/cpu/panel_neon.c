@@ -12,11 +12,30 @@ enum {
     FEW = 3, /* rows that do not pay for unpacking */
 };
 
-/* A block of 32 columns of 16 rows of x. */
+/* A block of 32 columns of a group's rows of x. A group has as many as there are, so that few lie
+ * close together. */
 typedef struct quantised {
-    float scales[SIDE];
-    int8_t values[SIDE * TL_BLOCK];
+    float *scales;
+    int8_t *values;
 } quantised;
+
+/* The rows that a group of so many is laid out for: i8mm takes pairs. */
+INLINE int32_t side_of(int32_t rows) {
+    return (tl_min(rows, SIDE) + 1) & ~1;
+}
+
+INLINE size_t block_apart(int32_t side) {
+    return (size_t)side * (sizeof(float) + TL_BLOCK);
+}
+
+INLINE quantised block_at(void *group, int32_t side, int32_t block) {
+    float *scales = (float *)((unsigned char *)group + block_apart(side) * (size_t)block);
+    return (quantised){scales, (int8_t *)(scales + side)};
+}
+
+INLINE quantised move_on(quantised x, size_t bytes) {
+    return (quantised){(float *)((unsigned char *)x.scales + bytes), x.values + bytes};
+}
 
 /* Where column k of a row lies among the values: i8mm takes eight columns of two rows at once. */
 INLINE int32_t place(int32_t row, int32_t k) {
@@ -28,12 +47,12 @@ INLINE int32_t place(int32_t row, int32_t k) {
 }
 
 static size_t group_bytes(int32_t in) {
-    return sizeof(quantised) * (size_t)(in / TL_BLOCK);
+    return block_apart(SIDE) * (size_t)(in / TL_BLOCK);
 }
 
 /* Where x is not finite the scale is not either: NaN passes through fmax, and turns to 0 as an
  * integer. */
-INLINE void quantise_block(const float *x, quantised *to, int32_t row) {
+INLINE void quantise_block(const float *x, quantised to, int32_t row) {
     enum { VECTORS = TL_BLOCK / VL };
     vf value[VECTORS], most = v_zero();
     UNROLL for (int i = 0; i < VECTORS; i++) {
@@ -46,14 +65,15 @@ INLINE void quantise_block(const float *x, quantised *to, int32_t row) {
     UNROLL for (int i = 0; i < VECTORS; i++) words[i] =
         vqmovn_s32(v_to_int(vmulq_n_f32(value[i], inverse)));
     UNROLL for (int i = 0; i < VECTORS; i += 2)
-        vst1_s8(to->values + place(row, i * VL), vqmovn_s16(vcombine_s16(words[i], words[i + 1])));
-    to->scales[row] = largest / 127.0f;
+        vst1_s8(to.values + place(row, i * VL), vqmovn_s16(vcombine_s16(words[i], words[i + 1])));
+    to.scales[row] = largest / 127.0f;
 }
 
 static void quantise(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
+    int32_t side = side_of(rows);
     for (int32_t r = 0; r < rows; r++)
         for (int32_t b = 0; b < in / TL_BLOCK; b++)
-            quantise_block(x + r * x_stride + b * TL_BLOCK, (quantised *)group + b, r);
+            quantise_block(x + r * x_stride + b * TL_BLOCK, block_at(group, side, b), r);
 }
 
 /* The four outputs of a part as signed bytes, [8 groups][4 outs][4 columns]. */
@@ -79,10 +99,10 @@ typedef struct row_values {
     int8x8_t eighths[TL_BLOCK / 8];
 } row_values;
 
-INLINE row_values load_row(const quantised *x, int32_t row) {
+INLINE row_values load_row(quantised x, int32_t row) {
     row_values v;
     UNROLL for (int i = 0; i < TL_BLOCK / 8; i++) v.eighths[i] =
-        vld1_s8(x->values + place(row, 8 * i));
+        vld1_s8(x.values + place(row, 8 * i));
     return v;
 }
 
@@ -99,10 +119,10 @@ typedef struct row_values {
     int8x16_t groups[GROUPS]; /* four columns each, four times */
 } row_values;
 
-INLINE row_values load_row(const quantised *x, int32_t row) {
+INLINE row_values load_row(quantised x, int32_t row) {
     row_values v;
     UNROLL for (int g = 0; g < GROUPS; g++) v.groups[g] =
-        vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(x->values + place(row, 4 * g))));
+        vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(x.values + place(row, 4 * g))));
     return v;
 }
 
@@ -123,11 +143,11 @@ INLINE int32x4_t dot_part(const int8x16_t w[GROUPS], const row_values *v) {
 #endif
 
 /* One row against a panel as it lies: sums[16]. */
-INLINE void one_row(tl_dtype dtype, const panel *from, int32_t blocks, const quantised *x,
+INLINE void one_row(tl_dtype dtype, const panel *from, int32_t blocks, quantised x, size_t apart,
                     int32_t row, float *sums) {
     vf acc[PARTS];
     UNROLL for (int part = 0; part < PARTS; part++) acc[part] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
         const unsigned char *block = from->values + (size_t)b * tl_block_bytes(dtype);
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         row_values values = load_row(x, row);
@@ -135,7 +155,7 @@ INLINE void one_row(tl_dtype dtype, const panel *from, int32_t blocks, const qua
             int8x16_t w[GROUPS];
             load_part(dtype, block, part, w);
             vf dot = v_from_int(dot_part(w, &values)) * v_load_f16(scales + part * VL);
-            acc[part] = vfmaq_n_f32(acc[part], dot, x->scales[row]);
+            acc[part] = vfmaq_n_f32(acc[part], dot, x.scales[row]);
         }
     }
     UNROLL for (int part = 0; part < PARTS; part++) v_store(sums + part * VL, acc[part]);
@@ -176,16 +196,16 @@ INLINE vf pair(float32x2_t low, float32x2_t high) {
 }
 
 /* Four rows against an unpacked panel: sums[4][16]. Two rows × two outputs are a vector. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const quantised *x,
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
                       int32_t row, float *sums) {
     vf acc[2][2 * PARTS];
     UNROLL for (int i = 0; i < 4 * PARTS; i++) acc[i / (2 * PARTS)][i % (2 * PARTS)] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
-        const int8_t *values = x->values + place(row, 0);
+        const int8_t *values = x.values + place(row, 0);
         int8x16_t v[2][4];
         UNROLL for (int i = 0; i < 8; i++) v[i / 4][i % 4] = vld1q_s8(values + 16 * i);
-        vf x_scales = v_load(x->scales + row);
+        vf x_scales = v_load(x.scales + row);
         vf x_scale[2] = {vzip1q_f32(x_scales, x_scales), vzip2q_f32(x_scales, x_scales)};
         UNROLL for (int part = 0; part < PARTS; part++, w += PART_BYTES) {
             vi dot[2][2];
@@ -227,13 +247,13 @@ enum { MANY = 4 };
     } while (0)
 
 /* Four rows against an unpacked panel: sums[4][16]. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const quantised *x,
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
                       int32_t row, float *sums) {
     vf acc[MANY][PARTS];
     UNROLL for (int i = 0; i < MANY * PARTS; i++) acc[i / PARTS][i % PARTS] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
-        const int8_t *values = x->values + place(row, 0);
+        const int8_t *values = x.values + place(row, 0);
         int8x16_t v[MANY][2];
         UNROLL for (int i = 0; i < 2 * MANY; i++) v[i / 2][i % 2] = vld1q_s8(values + 16 * i);
         UNROLL for (int part = 0; part < PARTS; part++, w += PART_BYTES) {
@@ -247,7 +267,7 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const 
             }
             vf scale = v_load_f16(scales + part * VL);
             UNROLL for (int r = 0; r < MANY; r++) acc[r][part] =
-                vfmaq_n_f32(acc[r][part], v_from_int(dot[r]) * scale, x->scales[row + r]);
+                vfmaq_n_f32(acc[r][part], v_from_int(dot[r]) * scale, x.scales[row + r]);
             KEEP_ORDER();
         }
     }
@@ -257,18 +277,18 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const 
 enum { MANY = 1 };
 
 /* One row against an unpacked panel: sums[16]. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const quantised *x,
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
                       int32_t row, float *sums) {
     vf acc[PARTS];
     UNROLL for (int part = 0; part < PARTS; part++) acc[part] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x++) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         row_values values = load_row(x, row);
         UNROLL for (int part = 0; part < PARTS; part++, w += PART_BYTES) {
             int8x16_t weight[GROUPS];
             UNROLL for (int g = 0; g < GROUPS; g++) weight[g] = vld1q_s8(w + 16 * g);
             vf dot = v_from_int(dot_part(weight, &values)) * v_load_f16(scales + part * VL);
-            acc[part] = vfmaq_n_f32(acc[part], dot, x->scales[row]);
+            acc[part] = vfmaq_n_f32(acc[part], dot, x.scales[row]);
             KEEP_ORDER();
         }
     }
@@ -280,15 +300,16 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, const 
 INLINE void run_group(tl_dtype dtype, const tl_product *p, const panel *from,
                       const int8_t *unpacked, int32_t row, int32_t out) {
     int32_t blocks = p->weight->in / TL_BLOCK, rows = tl_min(SIDE, p->rows - row), r = 0;
-    int32_t first = (p->first_row + row) % SIDE;
-    const quantised *x =
-        (const quantised *)p->prepared + (size_t)((p->first_row + row) / SIDE) * (size_t)blocks;
+    int32_t side = side_of(p->rows - row);
+    size_t group = (size_t)((p->first_row + row) / SIDE), apart = block_apart(side);
+    quantised x =
+        block_at((unsigned char *)p->prepared + group * group_bytes(p->weight->in), side, 0);
     float sums[SIDE * TL_PANEL];
     if (unpacked)
         for (; r + MANY <= rows; r += MANY)
-            many_rows(from, unpacked, blocks, x, first + r, sums + r * TL_PANEL);
+            many_rows(from, unpacked, blocks, x, apart, r, sums + r * TL_PANEL);
     for (; r < rows; r++)
-        one_row(dtype, from, blocks, x, first + r, sums + r * TL_PANEL);
+        one_row(dtype, from, blocks, x, apart, r, sums + r * TL_PANEL);
     put_panel(p, row, rows, out, sums);
 }
 
