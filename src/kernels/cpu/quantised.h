@@ -107,7 +107,8 @@ INLINE int32_t rows_on_tiles(int32_t rows) {
 }
 #endif
 
-/* The rows that a group of so many is laid out for. */
+/* The rows that a group of so many is laid out for. Chunks of rows begin with groups and end with
+ * them, so whoever reads a group knows how many it has. */
 INLINE int32_t side_of(int32_t rows) {
 #if defined(__AMX_INT8__)
     if (rows_on_tiles(rows)) return SIDE;
