@@ -33,6 +33,14 @@ bool tl_store_fail(tl_store *store, const char *what, tl_error *error) {
     }
 }
 
+bool tl_store_open_file(sqlite3 **database, const char *name, int flags) {
+    enum { BUSY_MILLISECONDS = 10000 };
+    sqlite3_close(*database);
+    *database = NULL;
+    return sqlite3_open_v2(name, database, flags, NULL) == SQLITE_OK &&
+           sqlite3_busy_timeout(*database, BUSY_MILLISECONDS) == SQLITE_OK;
+}
+
 sqlite3_stmt *tl_store_prepare(tl_store *store, tl_statement which, tl_error *error) {
     sqlite3_stmt **slot = &store->statements[which];
     if (!*slot && sqlite3_prepare_v3(store->database, tl_store_sql[which], -1,

@@ -61,6 +61,11 @@ struct tl_store {
     double synced_at, sync_cost;
 };
 
+/* Opens the file at `name` in place of what *database was. Whoever else has it open is waited for,
+ * from the first statement on: a page may be reading while a run begins. On failure *database says
+ * why. */
+bool tl_store_open_file(sqlite3 **database, const char *name, int flags);
+
 /* Reports the database's own error: disk full, damaged, read-only … with what to do. */
 bool tl_store_fail(tl_store *store, const char *what, tl_error *error);
 

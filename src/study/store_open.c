@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 enum {
-    CHECK_STEPS = 1 << 16, /* virtual machine steps between looks at the clock while checking */
-    BUSY_MILLISECONDS = 10000,
-};
+    CHECK_STEPS = 1 << 16
+}; /* virtual machine steps between looks at the clock while checking */
 static const double CHECK_SECONDS = 10; /* of looking for damage at opening, at most */
 
 tl_store *tl_store_new(const char *directory, tl_error *error) {
@@ -150,16 +149,6 @@ static bool check_version(tl_store *store, bool write, tl_error *error) {
     return check_damage(store, error);
 }
 
-/* Opens the file at `name`. Whoever else has it open is waited for, from the first statement on: a
- * page may be reading while a run begins. */
-static bool open_database(tl_store *store, const char *name, int flags) {
-    sqlite3_close(store->database);
-    store->database = NULL;
-    if (sqlite3_open_v2(name, &store->database, flags, NULL) != SQLITE_OK) return false;
-    sqlite3_busy_timeout(store->database, BUSY_MILLISECONDS);
-    return true;
-}
-
 /* A reader of a directory it may not write cannot make SQLite's shared memory file: with no log
  * beside it the file is complete, and is read as one that nobody changes. */
 static bool open_reader(tl_store *store, tl_error *error) {
@@ -167,7 +156,7 @@ static bool open_reader(tl_store *store, tl_error *error) {
         return tl_fail(error, TL_ERROR_IO, "%s: no run was stored there (run.sqlite is missing)",
                        store->directory);
     int64_t probe;
-    if (open_database(store, store->path, SQLITE_OPEN_READONLY) &&
+    if (tl_store_open_file(&store->database, store->path, SQLITE_OPEN_READONLY) &&
         pragma_integer(store, "SELECT count(*) FROM sqlite_master", &probe, NULL))
         return true;
     int code = sqlite3_errcode(store->database) & 0xff;
@@ -186,8 +175,8 @@ static bool open_reader(tl_store *store, tl_error *error) {
             tl_buffer_append_byte(&name, *c);
     }
     tl_buffer_append_string(&name, "?immutable=1");
-    bool good =
-        !name.failed && open_database(store, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    bool good = !name.failed && tl_store_open_file(&store->database, name.data,
+                                                   SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     tl_buffer_free(&name);
     if (!good) return tl_store_fail(store, "cannot open", error);
     if (log)
@@ -200,7 +189,8 @@ static bool open_reader(tl_store *store, tl_error *error) {
 
 static bool open_writer(tl_store *store, tl_error *error) {
     if (!tl_dir_create(store->directory, error) || !take_lock(store, error)) return false;
-    if (!open_database(store, store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE))
+    if (!tl_store_open_file(&store->database, store->path,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE))
         return tl_store_fail(store, "cannot open", error);
     if (sqlite3_db_readonly(store->database, "main") == 1)
         return tl_fail(error, TL_ERROR_IO, "%s: the file may only be read", store->path);

@@ -166,7 +166,7 @@ static bool open_memory(tl_store *store, tl_error *error) {
 /* A schema that "may be written" is one that SQLite reads in spite of broken entries and of pages
  * missing at the end of the file. */
 static bool open_damaged(const char *path, sqlite3 **database, tl_error *error) {
-    if (sqlite3_open_v2(path, database, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+    if (tl_store_open_file(database, path, SQLITE_OPEN_READONLY) &&
         sqlite3_exec(*database, "PRAGMA writable_schema=ON", NULL, NULL, NULL) == SQLITE_OK)
         return true;
     return tl_fail(error, TL_ERROR_FORMAT, "%s: nothing can be salvaged (%s)", path,
