@@ -30,8 +30,8 @@ bool tl_dir_exists(const char *path);
 /* Creates a directory and its parents. */
 bool tl_dir_create(const char *path, tl_error *error);
 
-/* Opens a directory and holds it (flock) until the descriptor is closed; -1 where another process
- * holds it. File systems without such locks are taken as free. */
+/* Opens a directory and holds it (flock) until the descriptor is closed; -1 where it cannot be
+ * opened or another process holds it. File systems without such locks are taken as free. */
 int tl_dir_lock(const char *path, tl_error *error);
 
 /* Joins with one '/'. The result is to be freed with free(); NULL when memory is out. */

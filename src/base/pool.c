@@ -159,12 +159,11 @@ void tl_pool_run(tl_pool *pool, int chunks, tl_pool_function *function, void *co
     }
     uint32_t before = atomic_load_explicit(&pool->completed, memory_order_relaxed);
     uint64_t generation = (uint64_t)++pool->generation << 32;
-    for (int i = threads - 1; i >= 0; i--) {
+    for (int i = 0; i < threads; i++) {
         lane *l = &pool->lanes[i];
         l->function = function;
         l->context = context;
-        l->own = (uint32_t)((chunks - i + threads - 1) / threads);
-        if (i >= chunks) l->own = 0;
+        l->own = (uint32_t)((chunks + threads - 1 - i) / threads); /* i, i + threads … */
         atomic_store_explicit(&l->claims, generation | l->own, memory_order_release);
     }
     ring(pool);
