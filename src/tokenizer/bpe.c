@@ -374,7 +374,7 @@ static bool merge_word(const tl_subword *model, tl_token_work *work, const char 
     }
     /* One symbol and at most three candidates for every byte. */
     size_t each = sizeof(int32_t) + sizeof(tl_symbol) + 3 * sizeof(tl_candidate);
-    tl_candidate *heap = tl_work_memory(work, length, each, error);
+    tl_candidate *heap = tl_token_work_memory(work, length, each, error);
     if (!heap) return false;
     tl_symbol *symbols = (tl_symbol *)(heap + 3 * length);
     int32_t *many = (int32_t *)(symbols + length);

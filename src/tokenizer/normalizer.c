@@ -88,7 +88,7 @@ static bool decompose(tl_normal *normal, int form, size_t *count, tl_error *erro
     size_t used = 0, run = 0;
     for (const char *at = normal->text, *end = at + normal->length; at < end;
          at += tl_utf8_size(*at)) {
-        if (!tl_work_points(work, used + EXPANSION, error)) return false;
+        if (!tl_token_work_points(work, used + EXPANSION, error)) return false;
         int boundary;
         utf8proc_int32_t point = (utf8proc_int32_t)tl_utf8_at(at);
         utf8proc_ssize_t got = 1;

@@ -132,7 +132,7 @@ static bool append_unknown(const tl_subword *model, const char *text, size_t len
 
 static bool unigram_encode(const tl_subword *model, tl_token_work *work, const char *word,
                            size_t length, tl_ids *ids, tl_error *error) {
-    tl_best *best = tl_work_memory(work, length + 1, sizeof *best, error);
+    tl_best *best = tl_token_work_memory(work, length + 1, sizeof *best, error);
     if (!best || !search(model, word, length, best, error)) return false;
     /* Turn the links around: best[start].start becomes the end of the token that begins there. */
     size_t end = length;

@@ -42,7 +42,7 @@ tl_matcher *tl_token_work_matcher(tl_token_work *work, tl_error *error) {
     return work->matcher;
 }
 
-void *tl_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error) {
+void *tl_token_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error) {
     size_t bytes;
     if (!tl_mul_size(count, size, &bytes)) bytes = SIZE_MAX;
     if (bytes <= work->memory_size) return work->memory;
@@ -57,7 +57,7 @@ void *tl_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *e
     return memory;
 }
 
-bool tl_work_points(tl_token_work *work, size_t count, tl_error *error) {
+bool tl_token_work_points(tl_token_work *work, size_t count, tl_error *error) {
     if (count <= work->points_capacity) return true;
     size_t capacity = count + count / 2;
     int32_t *points = realloc(work->points, capacity * sizeof *points);

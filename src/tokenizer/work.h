@@ -60,9 +60,9 @@ void tl_token_work_free(tl_token_work *work);
 tl_matcher *tl_token_work_matcher(tl_token_work *work, tl_error *error);
 
 /* At least count × size bytes of `memory`, content undefined. */
-void *tl_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error);
+void *tl_token_work_memory(tl_token_work *work, size_t count, size_t size, tl_error *error);
 
 /* Room for `count` characters in `points`, content kept. */
-bool tl_work_points(tl_token_work *work, size_t count, tl_error *error);
+bool tl_token_work_points(tl_token_work *work, size_t count, tl_error *error);
 
 #endif
