@@ -57,13 +57,13 @@ INLINE void unpack(tl_dtype dtype, bool to_signed, const panel *from, int32_t bl
 /* y[r][16] for R rows of a prepared group, the blocks of a span; added to y where `more`. All sums
  * of a block grow side by side: each waits for its own last product. */
 INLINE void integer(tl_dtype dtype, const int R, const panel *from, int32_t blocks, quantised x,
-                    size_t apart, ahead *next, bool more, float *y, int64_t y_stride) {
+                    ahead *next, bool more, float *y, int64_t y_stride) {
     vf acc[SIDE][PARTS];
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int i = 0; i < PARTS; i++) acc[r][i] =
             more ? v_load(y + r * y_stride + i * VL) : v_zero();
     }
-    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x, 1)) {
         const unsigned char *block = from->values + (size_t)b * block_bytes(dtype);
         vf scale[PARTS];
         vi dot[SIDE][PARTS];
@@ -96,11 +96,7 @@ INLINE quantised x_at(const tl_product *p, int32_t row, int32_t block) {
     int32_t first = row - row % SIDE;
     unsigned char *prepared = (unsigned char *)p->prepared;
     prepared += (size_t)((p->first_row + first) / SIDE) * group_bytes(p->weight->in);
-    return place_of(prepared, side_of(p->rows - first), block, row % SIDE);
-}
-
-INLINE size_t x_apart(const tl_product *p, int32_t row) {
-    return block_apart(side_of(p->rows - (row - row % SIDE)));
+    return move_on(row_of(prepared, side_of(p->rows - first), row % SIDE), block);
 }
 
 /* Blocks first … first + count - 1 of a panel, for one output of p->y on. */
@@ -112,8 +108,8 @@ typedef struct span {
 /* R rows from `row` on; returns the row after them. */
 INLINE int32_t integer_at(tl_dtype dtype, const int R, const tl_product *p, const span *s,
                           int32_t row, ahead *next) {
-    integer(dtype, R, &s->from, s->count, x_at(p, row, s->first), x_apart(p, row), next,
-            s->first > 0, p->y + row * p->y_stride + s->out, p->y_stride);
+    integer(dtype, R, &s->from, s->count, x_at(p, row, s->first), next, s->first > 0,
+            p->y + row * p->y_stride + s->out, p->y_stride);
     return row + R;
 }
 
@@ -141,7 +137,6 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
     const unsigned char *first = at->first;
     const unsigned char *values = first + (size_t)at->blocks * TL_PANEL * sizeof(uint16_t);
     quantised x = x_at(p, row, 0);
-    const size_t apart = x_apart(p, row);
     vf acc[FEW_SUMS];
     UNROLL for (int i = 0; i < R * vectors; i++) acc[i] = v_zero();
     for (int32_t b = 0; b < at->blocks; b++, first += 2 * TL_PANEL, values += bytes) {
@@ -174,7 +169,7 @@ INLINE void stream(tl_dtype dtype, const int R, const int P, const tl_product *p
                 acc[s] = v_fma(v_scale(dot[s], scale, base), v_set(x.scales[r]), acc[s]);
             }
         }
-        x = move_on(x, apart);
+        x = move_on(x, 1);
     }
     store_runs(R, P, p, at, acc, y);
 }
@@ -187,17 +182,16 @@ INLINE int32_t run_tiles(tl_dtype dtype, const tl_product *p, const span *s,
     rows = rows_on_tiles(p->rows);
     if (rows == 0) return 0;
     unpack(dtype, true, &s->from, s->count, unpacked);
-    tile_rows(
-        &(tile_task){.scales = s->from.scales,
-                     .values = unpacked,
-                     .x = x_at(p, 0, s->first),
-                     .blocks = s->count,
-                     .apart = block_apart(SIDE) * (size_t)(p->weight->in / TL_BLOCK - s->count + 1),
-                     .rows = rows,
-                     .more = s->first > 0,
-                     .y = p->y + s->out,
-                     .y_stride = p->y_stride},
-        next);
+    tile_rows(&(tile_task){.scales = s->from.scales,
+                           .values = unpacked,
+                           .x = x_at(p, 0, s->first),
+                           .blocks = s->count,
+                           .apart = p->weight->in / TL_BLOCK - s->count + 1,
+                           .rows = rows,
+                           .more = s->first > 0,
+                           .y = p->y + s->out,
+                           .y_stride = p->y_stride},
+              next);
 #else
     (void)dtype, (void)p, (void)s, (void)unpacked, (void)next;
 #endif
@@ -213,12 +207,11 @@ INLINE void run_words(tl_dtype dtype, const tl_product *p, const span *s, unsign
         int32_t left = tl_min(SIDE - row % SIDE, p->rows - row);
         quantised x = x_at(p, row, s->first);
         float *y = p->y + row * stride + s->out;
-        size_t apart = x_apart(p, row);
         if (left >= WORD_ROWS)
-            word_rows(dtype, WORD_ROWS, s->from.scales, unpacked, s->count, x, apart, next,
-                      s->first > 0, y, stride);
+            word_rows(dtype, WORD_ROWS, s->from.scales, unpacked, s->count, x, next, s->first > 0,
+                      y, stride);
         else
-            word_rows(dtype, 1, s->from.scales, unpacked, s->count, x, apart, next, s->first > 0, y,
+            word_rows(dtype, 1, s->from.scales, unpacked, s->count, x, next, s->first > 0, y,
                       stride);
         row += left >= WORD_ROWS ? WORD_ROWS : 1;
     }

@@ -17,6 +17,7 @@ enum {
 typedef struct quantised {
     float *scales;
     int8_t *values;
+    size_t apart; /* bytes from block to block */
 } quantised;
 
 /* The rows that a group of so many is laid out for: i8mm takes pairs. */
@@ -28,13 +29,14 @@ INLINE size_t block_apart(int32_t side) {
     return (size_t)side * (sizeof(float) + TL_BLOCK);
 }
 
-INLINE quantised block_at(void *group, int32_t side, int32_t block) {
-    float *scales = (float *)((unsigned char *)group + block_apart(side) * (size_t)block);
-    return (quantised){scales, (int8_t *)(scales + side)};
+/* A group's first block. */
+INLINE quantised block_of(void *group, int32_t side) {
+    float *scales = group;
+    return (quantised){scales, (int8_t *)(scales + side), block_apart(side)};
 }
 
-INLINE quantised move_on(quantised x, size_t bytes) {
-    return (quantised){(float *)((unsigned char *)x.scales + bytes), x.values + bytes};
+INLINE quantised move_on(quantised x) {
+    return (quantised){(float *)((unsigned char *)x.scales + x.apart), x.values + x.apart, x.apart};
 }
 
 /* Where column k of a row lies among the values: i8mm takes eight columns of two rows at once. */
@@ -70,10 +72,11 @@ INLINE void quantise_block(const float *x, quantised to, int32_t row) {
 }
 
 static void quantise(const float *x, int64_t x_stride, int32_t rows, int32_t in, void *group) {
-    int32_t side = side_of(rows);
-    for (int32_t r = 0; r < rows; r++)
-        for (int32_t b = 0; b < in / TL_BLOCK; b++)
-            quantise_block(x + r * x_stride + b * TL_BLOCK, block_at(group, side, b), r);
+    for (int32_t r = 0; r < rows; r++) {
+        quantised to = block_of(group, side_of(rows));
+        for (int32_t b = 0; b < in / TL_BLOCK; b++, to = move_on(to))
+            quantise_block(x + r * x_stride + b * TL_BLOCK, to, r);
+    }
 }
 
 /* The four outputs of a part as signed bytes, [8 groups][4 outs][4 columns]. */
@@ -143,11 +146,11 @@ INLINE int32x4_t dot_part(const int8x16_t w[GROUPS], const row_values *v) {
 #endif
 
 /* One row against a panel as it lies: sums[16]. */
-INLINE void one_row(tl_dtype dtype, const panel *from, int32_t blocks, quantised x, size_t apart,
-                    int32_t row, float *sums) {
+INLINE void one_row(tl_dtype dtype, const panel *from, int32_t blocks, quantised x, int32_t row,
+                    float *sums) {
     vf acc[PARTS];
     UNROLL for (int part = 0; part < PARTS; part++) acc[part] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x)) {
         const unsigned char *block = from->values + (size_t)b * tl_block_bytes(dtype);
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         row_values values = load_row(x, row);
@@ -196,11 +199,11 @@ INLINE vf pair(float32x2_t low, float32x2_t high) {
 }
 
 /* Four rows against an unpacked panel: sums[4][16]. Two rows × two outputs are a vector. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
-                      int32_t row, float *sums) {
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, int32_t row,
+                      float *sums) {
     vf acc[2][2 * PARTS];
     UNROLL for (int i = 0; i < 4 * PARTS; i++) acc[i / (2 * PARTS)][i % (2 * PARTS)] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         const int8_t *values = x.values + place(row, 0);
         int8x16_t v[2][4];
@@ -247,11 +250,11 @@ enum { MANY = 4 };
     } while (0)
 
 /* Four rows against an unpacked panel: sums[4][16]. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
-                      int32_t row, float *sums) {
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, int32_t row,
+                      float *sums) {
     vf acc[MANY][PARTS];
     UNROLL for (int i = 0; i < MANY * PARTS; i++) acc[i / PARTS][i % PARTS] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         const int8_t *values = x.values + place(row, 0);
         int8x16_t v[MANY][2];
@@ -277,11 +280,11 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quanti
 enum { MANY = 1 };
 
 /* One row against an unpacked panel: sums[16]. */
-INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, size_t apart,
-                      int32_t row, float *sums) {
+INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quantised x, int32_t row,
+                      float *sums) {
     vf acc[PARTS];
     UNROLL for (int part = 0; part < PARTS; part++) acc[part] = v_zero();
-    for (int32_t b = 0; b < blocks; b++, x = move_on(x, apart)) {
+    for (int32_t b = 0; b < blocks; b++, x = move_on(x)) {
         const uint16_t *scales = from->scales + (size_t)b * TL_PANEL;
         row_values values = load_row(x, row);
         UNROLL for (int part = 0; part < PARTS; part++, w += PART_BYTES) {
@@ -300,16 +303,15 @@ INLINE void many_rows(const panel *from, const int8_t *w, int32_t blocks, quanti
 INLINE void run_group(tl_dtype dtype, const tl_product *p, const panel *from,
                       const int8_t *unpacked, int32_t row, int32_t out) {
     int32_t blocks = p->weight->in / TL_BLOCK, rows = tl_min(SIDE, p->rows - row), r = 0;
-    int32_t side = side_of(p->rows - row);
-    size_t group = (size_t)((p->first_row + row) / SIDE), apart = block_apart(side);
-    quantised x =
-        block_at((unsigned char *)p->prepared + group * group_bytes(p->weight->in), side, 0);
+    size_t group = (size_t)((p->first_row + row) / SIDE);
+    quantised x = block_of((unsigned char *)p->prepared + group * group_bytes(p->weight->in),
+                           side_of(p->rows - row));
     float sums[SIDE * TL_PANEL];
     if (unpacked)
         for (; r + MANY <= rows; r += MANY)
-            many_rows(from, unpacked, blocks, x, apart, r, sums + r * TL_PANEL);
+            many_rows(from, unpacked, blocks, x, r, sums + r * TL_PANEL);
     for (; r < rows; r++)
-        one_row(dtype, from, blocks, x, apart, r, sums + r * TL_PANEL);
+        one_row(dtype, from, blocks, x, r, sums + r * TL_PANEL);
     put_panel(p, row, rows, out, sums);
 }
 

@@ -39,7 +39,7 @@ typedef struct tile_task {
     const unsigned char *values;
     quantised x;    /* the first group's first block of the span */
     int32_t blocks; /* of the span */
-    size_t apart;   /* from its last block to the next group's first */
+    int32_t apart;  /* blocks from its last one to the next group's first */
     int32_t rows;
     bool more; /* added to y */
     float *y;
@@ -54,7 +54,7 @@ typedef struct tile_place {
 
 INLINE bool next_group(const tile_task *t, tile_place *at) {
     bool next = ++at->block == t->blocks;
-    at->x = move_on(at->x, next ? t->apart : block_apart(SIDE));
+    at->x = move_on(at->x, next ? t->apart : 1);
     if (!next) return false;
     at->block = 0;
     at->row += SIDE;

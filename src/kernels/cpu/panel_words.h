@@ -54,7 +54,7 @@ INLINE void word_sums(tl_dtype dtype, const int R, const unsigned char *w, quant
 
 /* y[R][16] of the blocks of a span, unpacked at w; added to y where `more`. */
 INLINE void word_rows(tl_dtype dtype, const int R, const uint16_t *scales, const unsigned char *w,
-                      int32_t blocks, quantised x, size_t apart, ahead *next, bool more, float *y,
+                      int32_t blocks, quantised x, ahead *next, bool more, float *y,
                       int64_t y_stride) {
     vf acc[WORD_ROWS][PARTS];
     UNROLL for (int i = 0; i < R * PARTS; i++) acc[i / PARTS][i % PARTS] =
@@ -68,7 +68,7 @@ INLINE void word_rows(tl_dtype dtype, const int R, const uint16_t *scales, const
             UNROLL for (int r = 0; r < R; r++) acc[r][part] =
                 v_fma(v_scale(dot[r], scale, base), v_set(x.scales[r]), acc[r][part]);
         }
-        x = move_on(x, apart);
+        x = move_on(x, 1);
         fetch(next);
     }
     UNROLL for (int i = 0; i < R * PARTS; i++)

@@ -26,9 +26,9 @@ typedef struct quantised {
     float *scales;
     int32_t *corrections;
     int32_t (*values)[TL_BLOCK / 4]; /* four int8 in each */
+    size_t apart;                    /* bytes from block to block */
 } quantised;
 
-/* From block to block of a group. */
 INLINE size_t block_apart(int32_t side) {
     return (size_t)side * (sizeof(float) + sizeof(int32_t) + TL_BLOCK);
 }
@@ -37,17 +37,19 @@ static size_t group_bytes(int32_t in) {
     return block_apart(SIDE) * (size_t)(in / TL_BLOCK);
 }
 
-INLINE quantised place_of(void *group, int32_t side, int32_t block, int32_t row) {
-    float *scales = (float *)((unsigned char *)group + block_apart(side) * (size_t)block);
+/* The first block of a row. */
+INLINE quantised row_of(void *group, int32_t side, int32_t row) {
+    float *scales = group;
     int32_t *corrections = (int32_t *)(scales + side);
     return (quantised){scales + row, corrections + row,
-                       (int32_t(*)[TL_BLOCK / 4])(corrections + side) + row};
+                       (int32_t(*)[TL_BLOCK / 4])(corrections + side) + row, block_apart(side)};
 }
 
-INLINE quantised move_on(quantised x, size_t bytes) {
+INLINE quantised move_on(quantised x, int32_t blocks) {
+    size_t bytes = x.apart * (size_t)blocks;
     return (quantised){(float *)((unsigned char *)x.scales + bytes),
                        (int32_t *)((unsigned char *)x.corrections + bytes),
-                       (int32_t(*)[TL_BLOCK / 4])((unsigned char *)x.values + bytes)};
+                       (int32_t(*)[TL_BLOCK / 4])((unsigned char *)x.values + bytes), x.apart};
 }
 
 /* What v_scale adds for a weight's scale. */
@@ -63,8 +65,7 @@ INLINE vf v_scale(vi sum, vf scale, vf base) {
 }
 
 /* COUNT blocks of a row, at most four: what runs across lanes is done for all of them at once. */
-INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quantised to,
-                            size_t apart) {
+INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quantised to) {
     vi most[4], sums[4]; /* magnitudes as bits, where NaN is above all */
     UNROLL for (int b = 0; b < 4; b++) most[b] = sums[b] = v_set_int(0);
     UNROLL for (int b = 0; b < COUNT; b++) {
@@ -82,22 +83,22 @@ INLINE void quantise_blocks(const int COUNT, int32_t bias, const float *x, quant
             vf scaled = v_load(x + b * TL_BLOCK + i) * v_set(inverse[b]);
             vi value = v_to_int(v_max(v_set(-127.0f), v_min(scaled, v_set(127.0f))));
             sums[b] += value;
-            v_store_i8((int8_t *)move_on(to, b * apart).values[0] + i, value);
+            v_store_i8((int8_t *)move_on(to, b).values[0] + i, value);
         }
     }
     i4 corrections = START - bias * v_sum_int4(sums);
     UNROLL for (int b = 0; b < COUNT; b++) {
-        *move_on(to, b * apart).scales = scales[b];
-        *move_on(to, b * apart).corrections = corrections[b];
+        *move_on(to, b).scales = scales[b];
+        *move_on(to, b).corrections = corrections[b];
     }
 }
 
-INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised to, size_t apart) {
+INLINE void quantise_row(int32_t bias, const float *x, int32_t in, quantised to) {
     int32_t blocks = in / TL_BLOCK, b = 0;
-    for (; b + 4 <= blocks; b += 4, to = move_on(to, 4 * apart))
-        quantise_blocks(4, bias, x + b * TL_BLOCK, to, apart);
-    for (; b < blocks; b++, to = move_on(to, apart))
-        quantise_blocks(1, bias, x + b * TL_BLOCK, to, apart);
+    for (; b + 4 <= blocks; b += 4, to = move_on(to, 4))
+        quantise_blocks(4, bias, x + b * TL_BLOCK, to);
+    for (; b < blocks; b++, to = move_on(to, 1))
+        quantise_blocks(1, bias, x + b * TL_BLOCK, to);
 }
 
 #if defined(__AMX_INT8__)
@@ -120,10 +121,10 @@ INLINE void quantise(int32_t bias, const float *x, int64_t x_stride, int32_t row
                      void *group) {
     int32_t side = side_of(rows);
     for (int32_t r = 0; r < rows; r++)
-        quantise_row(bias, x + r * x_stride, in, place_of(group, side, 0, r), block_apart(side));
+        quantise_row(bias, x + r * x_stride, in, row_of(group, side, r));
     for (int32_t r = rows; r < side; r++) { /* what the tile lacks */
-        quantised none = place_of(group, side, 0, r);
-        for (int32_t b = 0; b < in / TL_BLOCK; b++, none = move_on(none, block_apart(side))) {
+        quantised none = row_of(group, side, r);
+        for (int32_t b = 0; b < in / TL_BLOCK; b++, none = move_on(none, 1)) {
             *none.scales = 0.0f;
             memset(none.values, 0, sizeof *none.values);
         }
